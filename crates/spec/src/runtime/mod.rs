@@ -1,0 +1,2 @@
+// SPDX-License-Identifier: Apache-2.0
+//! runtime-spec v1.3 as data: a bundle's configuration and a container's state.
