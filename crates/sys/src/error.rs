@@ -49,6 +49,7 @@ impl From<Error> for std::io::Error {
 }
 
 /// Adds the call to a bare errno.
+#[allow(dead_code, reason = "the facilities that use it come one by one")]
 pub(crate) trait Call<T> {
     /// `describe` is only run on failure.
     fn call(self, describe: impl FnOnce() -> String) -> Result<T>;
