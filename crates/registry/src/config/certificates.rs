@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+//! containers-certs.d(5): authorities and client certificates of one host.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::{Error, ErrorKind, Result};
+
+/// The files that matter for one host.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HostCertificates {
+    /// `*.crt`: authorities, in addition to the system's.
+    pub authorities: Vec<PathBuf>,
+    /// `x.cert` with its `x.key`.
+    pub client: Option<(PathBuf, PathBuf)>,
+}
+
+impl HostCertificates {
+    /// Looks for `host` in each of `certs_dirs` (`…/certs.d/<host[:port]>/`).
+    pub fn of_host(certs_dirs: &[PathBuf], host: &str) -> Result<Self> {
+        let mut found = Self::default();
+        for directory in certs_dirs {
+            found.add_directory(&directory.join(host))?;
+        }
+        Ok(found)
+    }
+
+    /// Adds what one directory holds; a missing one holds nothing.
+    pub fn add_directory(&mut self, directory: &Path) -> Result<()> {
+        let fail = |what: String| Error::new(ErrorKind::Usage, format!("{}: {what}", directory.display()));
+        let entries = match fs::read_dir(directory) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(fail(error.to_string())),
+        };
+        let mut paths = Vec::new();
+        for entry in entries {
+            paths.push(entry.map_err(|error| fail(error.to_string()))?.path());
+        }
+        paths.sort();
+        for path in paths {
+            match path.extension().and_then(|extension| extension.to_str()) {
+                Some("crt") => self.authorities.push(path),
+                Some("cert") => self.client = Some((path.clone(), path.with_extension("key"))),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}

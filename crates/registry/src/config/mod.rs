@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The ecosystem's configuration files as values. Each reader takes a file's *contents*; which files those are, and
+//! in which order they count, is decided where the environment is read.
+//!
+//! | file | read by |
+//! |---|---|
+//! | `registries.conf` (version 2), `registries.conf.d/*.conf` | [`Registries`] |
+//! | `auth.json`, docker's `config.json`, credential helpers | [`AuthFile`] |
+//! | `certs.d/<host>/*.{crt,cert,key}` | [`HostCertificates`] |
+
+mod auth_file;
+mod certificates;
+mod credential_helper;
+mod registries;
+
+pub use auth_file::AuthFile;
+pub use certificates::HostCertificates;
+pub use credential_helper::ask as ask_credential_helper;
+pub use registries::{Endpoint, PullFrom, Registries, ShortNameMode};

@@ -1,0 +1,230 @@
+// SPDX-License-Identifier: Apache-2.0
+//! containers-registries.conf(5), version 2: where an image really comes from.
+//!
+//! ```text
+//!  quay.io/org/app:1 ──prefix "quay.io/org"──► mirrors in order, then location ──► Vec<Endpoint>
+//! ```
+//! The longest matching `prefix` wins; `*.example.org` matches sub-domains. A file of `registries.conf.d` replaces
+//! whole `[[registry]]` tables of the same prefix and single aliases.
+
+use std::collections::BTreeMap;
+
+use conex_spec::distribution::Reference;
+use serde::Deserialize;
+
+use crate::{Error, ErrorKind, Result};
+
+/// What registries.conf and its drop-ins say.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Registries {
+    /// Where short names are looked for, in order.
+    pub unqualified_search_registries: Vec<String>,
+    /// What to do with a short name that has several candidates.
+    pub short_name_mode: ShortNameMode,
+    /// Short name → whole name without tag.
+    pub aliases: BTreeMap<String, String>,
+    /// Rules by prefix.
+    rules: Vec<Rule>,
+}
+
+/// `short-name-mode`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ShortNameMode {
+    /// Ask on a terminal, fail without one.
+    Enforcing,
+    /// Ask on a terminal, try all without one.
+    #[default]
+    Permissive,
+    /// Try all.
+    Disabled,
+}
+
+/// A place that may have the image: the main location, or a mirror of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Endpoint {
+    /// `host[:port]` to connect to.
+    pub host: String,
+    /// The repository's name there.
+    pub name: String,
+    /// Plain HTTP and unverified TLS are acceptable.
+    pub insecure: bool,
+    /// A mirror: read only, and its failure is not the end.
+    pub mirror: bool,
+}
+
+/// `pull-from-mirror`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PullFrom {
+    /// Whatever is asked.
+    #[default]
+    All,
+    /// References with a digest only.
+    DigestOnly,
+    /// References without a digest only.
+    TagOnly,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct Rule {
+    #[serde(default)]
+    prefix: String,
+    #[serde(default)]
+    location: String,
+    #[serde(default)]
+    insecure: bool,
+    #[serde(default)]
+    blocked: bool,
+    #[serde(default)]
+    mirror_by_digest_only: bool,
+    #[serde(default, rename = "mirror")]
+    mirrors: Vec<Mirror>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct Mirror {
+    location: String,
+    #[serde(default)]
+    insecure: bool,
+    #[serde(default)]
+    pull_from_mirror: PullFrom,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct File {
+    unqualified_search_registries: Option<Vec<String>>,
+    short_name_mode: Option<ShortNameMode>,
+    #[serde(default)]
+    aliases: BTreeMap<String, String>,
+    #[serde(default)]
+    registry: Vec<Rule>,
+    /// Version 1 had `[registries.search]` and its like.
+    registries: Option<toml::Table>,
+}
+
+impl Registries {
+    /// Lays one file over what is known; call it for the main file first, then for each drop-in in name order.
+    pub fn add(&mut self, text: &str) -> Result<()> {
+        let file: File = toml::from_str(text).map_err(|error| invalid(error.to_string().trim_end()))?;
+        if file.registries.is_some() {
+            return Err(invalid("[registries.…] is version 1 of the format").with_hint(
+                "write it as version 2: unqualified-search-registries = […] and one [[registry]] table per registry",
+            ));
+        }
+        if let Some(hosts) = file.unqualified_search_registries {
+            self.unqualified_search_registries = hosts;
+        }
+        if let Some(mode) = file.short_name_mode {
+            self.short_name_mode = mode;
+        }
+        self.aliases.extend(file.aliases);
+        self.aliases.retain(|_, target| !target.is_empty());
+        for rule in file.registry {
+            self.add_rule(rule)?;
+        }
+        Ok(())
+    }
+
+    fn add_rule(&mut self, mut rule: Rule) -> Result<()> {
+        if rule.prefix.is_empty() {
+            rule.prefix.clone_from(&rule.location);
+        }
+        if rule.prefix.is_empty() {
+            return Err(invalid("a [[registry]] has neither prefix nor location"));
+        }
+        if rule.location.is_empty() && !rule.prefix.starts_with("*.") {
+            rule.location.clone_from(&rule.prefix);
+        }
+        for text in [&mut rule.prefix, &mut rule.location] {
+            text.truncate(text.trim_end_matches('/').len());
+        }
+        self.rules.retain(|known| known.prefix != rule.prefix);
+        self.rules.push(rule);
+        Ok(())
+    }
+
+    /// Where to ask for `reference`, in order; the last one is the main location. Fails where it is blocked.
+    pub fn endpoints(&self, reference: &Reference) -> Result<Vec<Endpoint>> {
+        let repository = reference.repository();
+        let Some((rule, matched)) = self.rule_for(&repository) else {
+            return Ok(vec![main(&reference.host, &reference.name, false)]);
+        };
+        if rule.blocked {
+            return Err(Error::new(
+                ErrorKind::Denied,
+                format!("registry {:?} is blocked in registries.conf", rule.prefix),
+            )
+            .with_hint(format!(
+                "remove blocked = true from the [[registry]] with prefix {:?}",
+                rule.prefix
+            )));
+        }
+        let rest = &repository[matched..];
+        let mut found = Vec::new();
+        for mirror in rule.mirrors.iter().filter(|mirror| mirror.serves(rule, reference)) {
+            found.push(split(
+                &format!("{}{rest}", mirror.location.trim_end_matches('/')),
+                mirror.insecure,
+                true,
+            )?);
+        }
+        let location = if rule.location.is_empty() { &repository[..matched] } else { rule.location.as_str() };
+        found.push(split(&format!("{location}{rest}"), rule.insecure, false)?);
+        Ok(found)
+    }
+
+    /// The rule with the longest match, and how many bytes of `repository` it replaces.
+    fn rule_for(&self, repository: &str) -> Option<(&Rule, usize)> {
+        self.rules
+            .iter()
+            .filter_map(|rule| Some((rule, matched_length(&rule.prefix, repository)?)))
+            .max_by_key(|(rule, matched)| (*matched, !rule.prefix.starts_with("*.")))
+    }
+}
+
+impl Mirror {
+    fn serves(&self, rule: &Rule, reference: &Reference) -> bool {
+        let digest = reference.digest.is_some();
+        match self.pull_from_mirror {
+            PullFrom::All => digest || !rule.mirror_by_digest_only,
+            PullFrom::DigestOnly => digest,
+            PullFrom::TagOnly => !digest,
+        }
+    }
+}
+
+fn matched_length(prefix: &str, repository: &str) -> Option<usize> {
+    if let Some(domain) = prefix.strip_prefix('*') {
+        let host = repository.split('/').next()?;
+        return host.ends_with(domain).then_some(host.len());
+    }
+    let rest = repository.strip_prefix(prefix)?;
+    (rest.is_empty() || rest.starts_with('/')).then_some(prefix.len())
+}
+
+fn main(host: &str, name: &str, insecure: bool) -> Endpoint {
+    Endpoint { host: host.to_owned(), name: name.to_owned(), insecure, mirror: false }
+}
+
+fn split(repository: &str, insecure: bool, mirror: bool) -> Result<Endpoint> {
+    let parsed = match repository.split_once('/') {
+        Some((host, name)) => {
+            format!("{}/{name}", if host.contains(['.', ':']) { host } else { return Err(bad(repository)) })
+        }
+        None => return Err(bad(repository)),
+    };
+    let reference: Reference = parsed.parse().map_err(|error| invalid(&format!("{error}")))?;
+    Ok(Endpoint { host: reference.host, name: reference.name, insecure, mirror })
+}
+
+fn bad(repository: &str) -> Error {
+    invalid(&format!("location leads to {repository:?}, which has no host"))
+}
+
+fn invalid(what: &str) -> Error {
+    Error::new(ErrorKind::Usage, format!("registries.conf: {what}"))
+}

@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Everything a [`Client`](crate::Client) is told: plain values, read from files and flags by somebody else.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::Result;
+use crate::config::Registries;
+
+/// What a client needs to know. Start from [`Settings::new`] and set what differs.
+#[derive(Clone)]
+pub struct Settings {
+    /// The `User-Agent` header.
+    pub user_agent: String,
+    /// What registries.conf says: mirrors, insecure and blocked hosts, short names.
+    pub registries: Registries,
+    /// Who logs in where.
+    pub credentials: Arc<dyn Credentials>,
+    /// Whom to trust.
+    pub tls: TlsSettings,
+    /// The way out of a closed network.
+    pub proxy: ProxySettings,
+    /// How long to wait, how often to try.
+    pub patience: Patience,
+    /// Hears each distinct `Warning` a registry sends, once.
+    pub on_warning: Option<OnWarning>,
+}
+
+impl Settings {
+    /// No files read, nobody logged in, the host's certificate authorities, no proxy.
+    pub fn new(user_agent: impl Into<String>) -> Self {
+        Self {
+            user_agent: user_agent.into(),
+            registries: Registries::default(),
+            credentials: Arc::new(NoCredentials),
+            tls: TlsSettings::default(),
+            proxy: ProxySettings::default(),
+            patience: Patience::default(),
+            on_warning: None,
+        }
+    }
+}
+
+impl fmt::Debug for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Settings").field("user_agent", &self.user_agent).finish_non_exhaustive()
+    }
+}
+
+/// Hears of a registry's warnings.
+pub type OnWarning = Arc<dyn Fn(&str) + Send + Sync>;
+
+/// Looks up who to be. Asked at most once for each repository, and only after the registry demanded a login.
+pub trait Credentials: Send + Sync {
+    /// The login for `host[:port]` and a repository there; `docker.io` is asked for by that name.
+    fn find(&self, host: &str, name: &str) -> Result<Option<Login>>;
+}
+
+/// Nobody is logged in anywhere.
+#[derive(Clone, Copy, Debug)]
+pub struct NoCredentials;
+
+impl Credentials for NoCredentials {
+    fn find(&self, _host: &str, _name: &str) -> Result<Option<Login>> {
+        Ok(None)
+    }
+}
+
+/// One login. Its secret is never printed.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Login {
+    /// User and password.
+    Basic {
+        /// The user's name.
+        user: String,
+        /// Sent over TLS only, unless the host is marked insecure.
+        password: String,
+    },
+    /// An OAuth2 refresh token (`identitytoken` in auth.json).
+    Identity {
+        /// Exchanged at the token server for short-lived ones.
+        token: String,
+    },
+    /// A ready bearer token (`registrytoken` in auth.json).
+    Bearer {
+        /// Sent as it is.
+        token: String,
+    },
+}
+
+impl fmt::Debug for Login {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Basic { user, .. } => write!(f, "Basic({user}, …)"),
+            Self::Identity { .. } => f.write_str("Identity(…)"),
+            Self::Bearer { .. } => f.write_str("Bearer(…)"),
+        }
+    }
+}
+
+/// Whom to trust.
+#[derive(Clone, Debug, Default)]
+pub struct TlsSettings {
+    /// `--tls-verify`: `Some(false)` accepts any certificate and plain HTTP from every host, `Some(true)` from
+    /// none; without the flag registries.conf decides, and plain HTTP is tried on loopback addresses only.
+    pub verify: Option<bool>,
+    /// Directories with one directory per `host[:port]`, holding `*.crt` (authorities), `*.cert` + `*.key` (client
+    /// certificate): `/etc/containers/certs.d`, `/etc/docker/certs.d`, …
+    pub certs_dirs: Vec<PathBuf>,
+    /// One such directory for whatever host is asked (`--cert-dir`).
+    pub cert_dir: Option<PathBuf>,
+}
+
+/// The way out of a closed network.
+#[derive(Clone, Debug, Default)]
+pub struct ProxySettings {
+    /// `$HTTP_PROXY`.
+    pub http: Option<String>,
+    /// `$HTTPS_PROXY`.
+    pub https: Option<String>,
+    /// `$NO_PROXY`: comma-separated hosts, domains (`.example.org`), addresses, or `*`.
+    pub no_proxy: Option<String>,
+}
+
+/// How long to wait, how often to try.
+#[derive(Clone, Debug)]
+pub struct Patience {
+    /// To get a connection, TLS included.
+    pub connect: Duration,
+    /// From the request sent to the answer's headers.
+    pub answer: Duration,
+    /// A body that brings fewer than `stall_bytes` in this time is given up and asked for again.
+    pub stall: Duration,
+    /// See `stall`.
+    pub stall_bytes: u64,
+    /// Tries of one request, the first included; a body that made progress starts to count anew.
+    pub attempts: u32,
+    /// Pause before the second try; doubles from there.
+    pub backoff: Duration,
+    /// Longest single pause, also against `Retry-After`; and the sum of all pauses of one request.
+    pub longest_pause: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(30),
+            answer: Duration::from_secs(60),
+            stall: Duration::from_secs(30),
+            stall_bytes: 1024,
+            attempts: 5,
+            backoff: Duration::from_millis(500),
+            longest_pause: Duration::from_secs(60),
+        }
+    }
+}
