@@ -23,6 +23,8 @@ pub enum ErrorKind {
     Exists,
     /// The caller's words are wrong: a malformed reference, a missing argument.
     Usage,
+    /// Another process holds what is needed; trying again later helps.
+    Busy,
     /// The kernel said no: permissions, disk full, …
     Os,
 }
@@ -52,6 +54,11 @@ impl Error {
     /// How to mend it, where that is known: a sentence with the command or line to write.
     pub fn hint(&self) -> Option<&str> {
         self.hint.as_deref()
+    }
+
+    /// An error of kind [`ErrorKind::Invalid`].
+    pub fn invalid(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Invalid, message)
     }
 
     /// Adds how to mend it. The innermost hint stays.

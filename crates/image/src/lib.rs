@@ -5,7 +5,15 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+pub mod bundle;
 mod error;
+pub mod fsck;
+mod image;
+pub mod layout;
+pub mod manifest;
+pub mod snapshot;
+pub mod store;
 pub mod transfer;
 
 pub use error::{Error, ErrorKind, Result, Wrap};
+pub use image::Image;

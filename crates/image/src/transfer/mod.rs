@@ -8,11 +8,15 @@
 //! A [`Source`] reads, a [`Sink`] writes; a registry client implements both in its own crate. Children go before
 //! parents, so that a sink never holds a manifest whose blobs it lacks.
 
+mod copy;
+
 use std::io::Read;
 
 use conex_spec::image::Descriptor;
 
 use crate::Result;
+
+pub use copy::{CopyOptions, Select, copy};
 
 /// A manifest or index: its descriptor and the exact bytes that are hashed, stored and sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
