@@ -1,2 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The binary: arguments in, exit status out.
 #![forbid(unsafe_code)]
+
 fn main() {}

@@ -1,0 +1,224 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Steps as lines of a runbook.
+
+use std::fmt;
+
+use super::{
+    AdditionalGroups, AfterClone, BeforeClone, CapabilitySet, EnterRoot, HookMoment, Mount, MountAttr,
+    MountSource, Propagation, PropagationKind, Question, Step,
+};
+
+impl fmt::Display for Step {
+    #[expect(clippy::too_many_lines, reason = "a flat match: one arm for each kind of step")]
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::JoinKeyring { name, .. } => write!(f, "join a new session keyring {name}"),
+            Self::RaiseLoopback => f.write_str("bring the loopback interface up"),
+            Self::IsolateMounts { propagation } => write!(f, "make all mounts {propagation}"),
+            Self::BindRoot { rootfs, private_parent } => {
+                write!(f, "bind {rootfs} onto itself")?;
+                if *private_parent { f.write_str(", its parent mount private") } else { Ok(()) }
+            }
+            Self::Mount(mount) => mount.fmt(f),
+            Self::Device(node) => write!(
+                f,
+                "{} device {} {}:{} mode {:04o} owner {}:{}",
+                if node.bind { "bind" } else { "make" },
+                node.path,
+                node.major,
+                node.minor,
+                node.mode,
+                node.uid,
+                node.gid
+            ),
+            Self::Symlink { path, target } => write!(f, "link {path} to {target}"),
+            Self::LinkPtmx => f.write_str("link /dev/ptmx to pts/ptmx"),
+            Self::Ask(question) => question.fmt(f),
+            Self::Hooks { moment, hooks } => write!(f, "run {} ({})", hook_count(hooks.len()), moment),
+            Self::EnterRoot { method } => f.write_str(match method {
+                EnterRoot::Pivot => "pivot into the root",
+                EnterRoot::Move => "move the root over / and chroot",
+                EnterRoot::Chroot => "chroot into the root",
+            }),
+            Self::PropagateRoot { propagation } => write!(f, "make / {propagation}"),
+            Self::ReopenDevNull => f.write_str("reopen standard descriptors that are the host's /dev/null"),
+            Self::MakeWorkingDirectory { path } => write!(f, "make directory {path} if it is missing"),
+            Self::Console { width, height, .. } => write!(f, "open a console of {width}x{height}"),
+            Self::RemountReadonly { path, .. } => write!(f, "make {path} read-only"),
+            Self::RemountRootReadonly => f.write_str("make / read-only"),
+            Self::SetUmask { mask } => write!(f, "set the umask to {mask:04o}"),
+            Self::SetHostname { name } => write!(f, "set the hostname to {name}"),
+            Self::SetDomainname { name } => write!(f, "set the domain name to {name}"),
+            Self::ApparmorProfile { profile } => write!(f, "apply AppArmor profile {profile} on exec"),
+            Self::Sysctl { key, value } => write!(f, "set sysctl {key} to {value}"),
+            Self::ReadonlyPath { path } => write!(f, "make {path} read-only"),
+            Self::MaskPaths { paths, .. } => write!(f, "mask {}", paths.join(" ")),
+            Self::NoNewPrivileges => f.write_str("set no_new_privs"),
+            Self::Scheduler(scheduler) => write!(f, "set the scheduler to {:?}", scheduler.policy),
+            Self::IoPriority(priority) => {
+                write!(f, "set the I/O priority to {:?} {}", priority.class, priority.priority)
+            }
+            Self::Personality { domain } => write!(f, "set the personality to {domain:?}"),
+            Self::MemoryPolicy(policy) => {
+                write!(f, "set the memory policy to {:?} on nodes {:?}", policy.mode, policy.nodes)
+            }
+            Self::Rlimits { limits } => rlimits(f, limits),
+            Self::SelinuxLabel { label } => write!(f, "apply SELinux label {label} on exec"),
+            Self::Seccomp(seccomp) => {
+                write!(f, "load a seccomp filter of {} instructions", seccomp.filter.program.len())?;
+                if seccomp.filter.flags != 0 {
+                    write!(f, " with flags {:#x}", seccomp.filter.flags)?
+                }
+                seccomp
+                    .listener
+                    .as_ref()
+                    .map_or(Ok(()), |listener| write!(f, ", notifying {}", listener.path))
+            }
+            Self::CloseDescriptorsFrom { first } => write!(f, "close descriptors from {first} on exec"),
+            Self::EnterWorkingDirectory { path } => write!(f, "enter directory {path}"),
+            Self::DropBoundingSet { keep } => write!(f, "drop the bounding set to {keep}"),
+            Self::SetUser { uid, gid, groups } => {
+                write!(f, "become user {uid}:{gid}")?;
+                match groups {
+                    AdditionalGroups::Set(gids) if gids.is_empty() => f.write_str(" with no other groups"),
+                    AdditionalGroups::Set(gids) => write!(f, " with groups {gids:?}"),
+                    AdditionalGroups::Keep => f.write_str(" keeping groups"),
+                }
+            }
+            Self::ConfirmWorkingDirectory { path } => write!(f, "confirm that {path} is inside the root"),
+            Self::SetCapabilities(sets) => write!(
+                f,
+                "set capabilities: effective {}; permitted {}; inheritable {}; ambient {}",
+                sets.effective, sets.permitted, sets.inheritable, sets.ambient
+            ),
+            Self::DefaultHome { uid } => write!(f, "set HOME to that of user {uid}"),
+            Self::FindProgram { name } => write!(f, "find program {name}"),
+            Self::AwaitStart => f.write_str("wait for start"),
+            Self::Execute { args, .. } => write!(f, "execute {}", args.join(" ")),
+        }
+    }
+}
+
+impl fmt::Display for Mount {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.remount {
+            write!(f, "remount {}", self.target)?;
+        } else {
+            write!(f, "{} at {}", self.source, self.target)?;
+        }
+        let mut words = Vec::new();
+        attribute_words(self.attr, "", &mut words);
+        attribute_words(self.recursive_attr, "r", &mut words);
+        words.extend(self.propagation.iter().map(ToString::to_string));
+        if let MountSource::Filesystem { options, .. } | MountSource::Cgroup2 { options, .. } = &self.source {
+            words.extend(options.iter().map(|(key, value)| match value {
+                Some(value) => format!("{key}={value}"),
+                None => key.clone(),
+            }));
+        }
+        if self.copy_up {
+            words.push("copy up".into());
+        }
+        if words.is_empty() { Ok(()) } else { write!(f, " ({})", words.join(",")) }
+    }
+}
+
+impl fmt::Display for MountSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Filesystem { kind, .. } => write!(f, "mount {kind}"),
+            Self::Bind { path, recursive: false } => write!(f, "bind {path}"),
+            Self::Bind { path, recursive: true } => write!(f, "bind {path} and all below"),
+            Self::Opened { index, path } => write!(f, "attach {path} (opened as #{index})"),
+            Self::Cgroup2 { fallback, .. } => write!(f, "mount cgroup2 (or bind {fallback})"),
+        }
+    }
+}
+
+impl fmt::Display for Propagation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.recursive {
+            f.write_str("r")?;
+        }
+        f.write_str(match self.kind {
+            PropagationKind::Private => "private",
+            PropagationKind::Slave => "slave",
+            PropagationKind::Shared => "shared",
+            PropagationKind::Unbindable => "unbindable",
+        })
+    }
+}
+
+impl fmt::Display for Question {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::RuntimeHooks { prestart, create_runtime } => write!(
+                f,
+                "ask the parent to run {} (prestart) and {} (createRuntime)",
+                hook_count(prestart.len()),
+                hook_count(create_runtime.len())
+            ),
+            Self::Rlimits { limits } => {
+                f.write_str("ask the parent to ")?;
+                rlimits(f, limits)
+            }
+        }
+    }
+}
+
+impl fmt::Display for HookMoment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::CreateContainer => "createContainer",
+            Self::StartContainer => "startContainer",
+        })
+    }
+}
+
+impl fmt::Display for BeforeClone {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::OpenSource { source, recursive, idmap } => {
+                write!(f, "open {source}")?;
+                if *recursive {
+                    f.write_str(" and all below")?;
+                }
+                if idmap.is_some() { f.write_str(" with mapped ids") } else { Ok(()) }
+            }
+        }
+    }
+}
+
+impl fmt::Display for AfterClone {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::WriteIdMaps => f.write_str("write the id maps"),
+            Self::EnterCgroup => f.write_str("enter the cgroup"),
+            Self::AdjustOomScore { value } => write!(f, "set oom_score_adj to {value}"),
+            Self::MoveNetDevice { host_name, name } if host_name == name => {
+                write!(f, "move network device {name}")
+            }
+            Self::MoveNetDevice { host_name, name } => write!(f, "move network device {host_name} as {name}"),
+        }
+    }
+}
+
+impl fmt::Display for CapabilitySet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0 == 0 { f.write_str("none") } else { write!(f, "{:#x}", self.0) }
+    }
+}
+
+fn hook_count(count: usize) -> String {
+    if count == 1 { "1 hook".into() } else { format!("{count} hooks") }
+}
+
+fn rlimits(f: &mut fmt::Formatter<'_>, limits: &[conex_spec::runtime::Rlimit]) -> fmt::Result {
+    f.write_str("set limits")?;
+    for limit in limits {
+        write!(f, " {:?}={}:{}", limit.kind, limit.soft, limit.hard)?;
+    }
+    Ok(())
+}
+
+fn attribute_words(_attr: MountAttr, _prefix: &str, _words: &mut Vec<String>) {}
