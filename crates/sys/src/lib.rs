@@ -6,6 +6,7 @@
 #![warn(missing_docs)]
 
 mod error;
+pub mod path;
 
 pub use error::{Error, Result};
 pub use rustix::io::Errno;
