@@ -2,11 +2,28 @@
 //! The kernel: one file per facility, safe functions on file descriptors, errors that print the call.
 //!
 //! The only crate with `unsafe`, and the only one that knows which kernel lacks which call. It knows no OCI word.
+//! Kernel locks are in the standard library (`File::lock`, `File::try_lock` are flock(2)).
 #![allow(unsafe_code)]
 #![warn(missing_docs)]
 
+pub mod bpf;
+pub mod credentials;
 mod error;
+pub mod file;
+pub mod idmap;
+pub mod keyring;
+pub mod mount;
+pub mod namespace;
+pub mod network;
 pub mod path;
+pub mod process;
+pub mod procfs;
+mod raw;
+pub mod sched;
+pub mod seccomp;
+pub mod signal;
+pub mod socket;
+pub mod tty;
 
 pub use error::{Error, Result};
 pub use rustix::io::Errno;

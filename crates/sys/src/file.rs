@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Files of the host: replaced whole or not at all, and sealed copies in memory.
+
+use std::fs::File;
+use std::io::{Seek, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use rustix::fs::{MemfdFlags, SealFlags};
+use rustix::io::Errno;
+
+use crate::error::Call;
+use crate::raw::show;
+use crate::{Error, Result};
+
+/// Writes `path` so that a reader sees the old bytes or the new, and a crash leaves one of the two: a temporary
+/// file beside it (`.<name>`), fsync, rename, fsync of the directory.
+pub fn replace(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
+    let call = |verb: &str, path: &Path| format!("{verb}({path:?})");
+    let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else {
+        return Err(Error::new(call("open", path), Errno::INVAL));
+    };
+    let directory = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
+    let mut hidden = std::ffi::OsString::from(".");
+    hidden.push(name);
+    let temporary = directory.join(hidden);
+    let written = File::options()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(mode)
+        .open(&temporary)
+        .and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()));
+    written.map_err(|error| failed(call("write", &temporary), &error))?;
+    std::fs::rename(&temporary, path).map_err(|error| failed(call("rename", path), &error))?;
+    let synced = File::open(directory).and_then(|directory| directory.sync_all());
+    synced.map_err(|error| failed(call("fsync", directory), &error))
+}
+
+fn failed(call: String, error: &std::io::Error) -> Error {
+    Error::new(call, error.raw_os_error().map_or(Errno::IO, Errno::from_raw_os_error))
+}
+
+/// A copy of `file` in memory that nobody can change any more, not even root; it can be executed.
+pub fn sealed_copy(file: &mut File, name: &str) -> Result<OwnedFd> {
+    let mut flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    // KERNEL(6.3): says that it is meant to be executed; needed where vm.memfd_noexec is set.
+    let memory = match rustix::fs::memfd_create(name, flags | MemfdFlags::EXEC) {
+        Err(Errno::INVAL) => {
+            flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+            rustix::fs::memfd_create(name, flags)
+        }
+        outcome => outcome,
+    }
+    .call(|| format!("memfd_create({name:?}, {flags:?})"))?;
+    let mut copy = File::from(memory);
+    file.rewind().map_err(|error| failed(format!("lseek({})", show(file)), &error))?;
+    std::io::copy(file, &mut copy)
+        .map_err(|error| failed(format!("copy {} to memory", show(file)), &error))?;
+    let seals = SealFlags::SEAL | SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE;
+    rustix::fs::fcntl_add_seals(&copy, seals).call(|| format!("fcntl(F_ADD_SEALS, {seals:?})"))?;
+    Ok(OwnedFd::from(copy))
+}
+
+/// Whether a file is a [`sealed_copy`].
+pub fn is_sealed(file: BorrowedFd<'_>) -> bool {
+    rustix::fs::fcntl_get_seals(file.as_fd())
+        .is_ok_and(|seals| seals.contains(SealFlags::WRITE | SealFlags::SEAL))
+}
+
+/// Makes a fifo.
+pub fn make_fifo(path: &Path, mode: u32) -> Result<()> {
+    let mode = rustix::fs::Mode::from_bits_truncate(mode);
+    rustix::fs::mknodat(rustix::fs::CWD, path, rustix::fs::FileType::Fifo, mode, 0)
+        .call(|| format!("mknod({path:?}, S_IFIFO)"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sealed_copy_cannot_be_written() {
+        let mut original = File::open("/bin/sh").unwrap();
+        let copy = sealed_copy(&mut original, "copy").unwrap();
+        assert!(is_sealed(copy.as_fd()) && !is_sealed(original.as_fd()));
+        assert_eq!(rustix::io::write(&copy, b"x"), Err(Errno::PERM));
+    }
+
+    #[test]
+    fn replaces_and_leaves_nothing_beside() {
+        let directory = std::env::temp_dir().join(format!("conex-replace-{}", std::process::id()));
+        std::fs::create_dir_all(&directory).unwrap();
+        let path = directory.join("state");
+        replace(&path, b"one", 0o600).unwrap();
+        replace(&path, b"two", 0o600).unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"two");
+        assert_eq!(std::fs::read_dir(&directory).unwrap().count(), 1);
+        std::fs::remove_dir_all(&directory).unwrap();
+    }
+}

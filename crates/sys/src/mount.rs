@@ -1,0 +1,324 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Mounts as descriptors: fsopen(2), fsmount(2), open_tree(2), move_mount(2), mount_setattr(2).
+//!
+//! A mount is made detached, gets its attributes while nobody can see it, and is then attached to a descriptor.
+//! No function here takes a target path except the two that must ([`detach`], [`set_root_propagation`]).
+//! A filesystem's own words on a failure (its context log) are part of the error.
+
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use rustix::io::Errno;
+use rustix::mount::{FsMountFlags, FsOpenFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags};
+
+use crate::error::Call;
+use crate::raw::{check, show};
+use crate::{Error, Result};
+
+/// `MOUNT_ATTR_*`: read-only, nosuid, nodev, noexec, atime, nosymfollow.
+pub use rustix::mount::MountAttrFlags as Attributes;
+
+/// How mount events travel between copies of a mount.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Propagation {
+    /// Both ways, between peers.
+    Shared,
+    /// From the peer group here only.
+    Slave,
+    /// Neither way.
+    Private,
+    /// Neither way, and it cannot be bound elsewhere.
+    Unbindable,
+}
+
+impl Propagation {
+    fn flag(self) -> u64 {
+        match self {
+            Self::Shared => libc::MS_SHARED,
+            Self::Slave => libc::MS_SLAVE,
+            Self::Private => libc::MS_PRIVATE,
+            Self::Unbindable => libc::MS_UNBINDABLE,
+        }
+    }
+}
+
+/// Whether an operation is for one mount, or for the whole tree below it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Extent {
+    /// The mount alone.
+    One,
+    /// The mount and everything mounted below it.
+    Tree,
+}
+
+/// A filesystem that is being configured: fsopen(2) … fsmount(2).
+#[derive(Debug)]
+pub struct Filesystem {
+    kind: String,
+    context: OwnedFd,
+}
+
+impl Filesystem {
+    /// Begins a new instance of the filesystem type `kind`.
+    pub fn open(kind: &str) -> Result<Self> {
+        let context =
+            rustix::mount::fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC).call(|| format!("fsopen({kind:?})"))?;
+        Ok(Self { kind: kind.to_owned(), context })
+    }
+
+    /// `key=value`.
+    pub fn set(&self, key: &str, value: &str) -> Result<()> {
+        let done = rustix::mount::fsconfig_set_string(&self.context, key, value);
+        self.told(done, || format!("fsconfig({}, {key}={value})", self.kind))
+    }
+
+    /// A word without a value.
+    pub fn set_flag(&self, key: &str) -> Result<()> {
+        let done = rustix::mount::fsconfig_set_flag(&self.context, key);
+        self.told(done, || format!("fsconfig({}, {key})", self.kind))
+    }
+
+    /// A key whose value is an open file.
+    pub fn set_fd(&self, key: &str, value: BorrowedFd<'_>) -> Result<()> {
+        let done = rustix::mount::fsconfig_set_fd(&self.context, key, value);
+        self.told(done, || format!("fsconfig({}, {key}={})", self.kind, show(&value)))
+    }
+
+    /// Every option of a comma separated list, `key=value` or a bare word.
+    pub fn set_all<'a>(&self, options: impl IntoIterator<Item = &'a str>) -> Result<()> {
+        options.into_iter().filter(|option| !option.is_empty()).try_for_each(|option| {
+            match option.split_once('=') {
+                Some((key, value)) => self.set(key, value),
+                None => self.set_flag(option),
+            }
+        })
+    }
+
+    /// Makes the instance and a detached mount of it.
+    pub fn mount(self, attributes: Attributes) -> Result<OwnedFd> {
+        let created = rustix::mount::fsconfig_create(&self.context);
+        self.told(created, || format!("fsconfig({}, CREATE)", self.kind))?;
+        let mounted = rustix::mount::fsmount(&self.context, FsMountFlags::FSMOUNT_CLOEXEC, attributes);
+        self.told(mounted, || format!("fsmount({}, {attributes:?})", self.kind))
+    }
+
+    /// Adds what the filesystem wrote into its context log to a failure.
+    fn told<T>(&self, outcome: rustix::io::Result<T>, call: impl FnOnce() -> String) -> Result<T> {
+        outcome.map_err(|errno| {
+            let mut log = [0; 256];
+            let length = rustix::io::read(&self.context, &mut log).unwrap_or_default();
+            let words = String::from_utf8_lossy(&log[..length]);
+            let words = words.trim().trim_start_matches("e ").trim_start_matches("w ");
+            let call = if words.is_empty() { call() } else { format!("{} ({words})", call()) };
+            Error::new(call, errno)
+        })
+    }
+}
+
+/// A new detached tmpfs.
+pub fn tmpfs(options: &[&str], attributes: Attributes) -> Result<OwnedFd> {
+    let filesystem = Filesystem::open("tmpfs")?;
+    filesystem.set("source", "tmpfs")?;
+    filesystem.set_all(options.iter().copied())?;
+    filesystem.mount(attributes)
+}
+
+/// The directories an overlay is made of; the topmost lower directory comes first.
+#[derive(Clone, Copy, Debug)]
+pub struct Overlay<'a> {
+    /// Read-only layers, topmost first. At least one, or two if there is no upper directory.
+    pub lower: &'a [&'a Path],
+    /// The writable layer and its work directory, on one filesystem.
+    pub upper: Option<(&'a Path, &'a Path)>,
+    /// Further options, `key=value` or bare words (`userxattr`, `volatile`, `metacopy=on`).
+    pub options: &'a [&'a str],
+}
+
+impl Overlay<'_> {
+    /// A detached mount of it.
+    ///
+    /// KERNEL(6.5): each lower directory is one `lowerdir+`, so hundreds fit. Before, one `lowerdir=` string with
+    /// escaped colons, which the kernel limits to 255 bytes on fsconfig and a page on mount(2).
+    pub fn mount(&self, attributes: Attributes) -> Result<OwnedFd> {
+        let filesystem = Filesystem::open("overlay")?;
+        filesystem.set("source", "overlay")?;
+        filesystem.set_all(self.options.iter().copied())?;
+        for (index, lower) in self.lower.iter().enumerate() {
+            match filesystem.set("lowerdir+", &utf8(lower)?) {
+                Err(refused) if index == 0 && refused.errno() == Errno::INVAL => {
+                    self.lower_as_one_string(&filesystem)?;
+                    break;
+                }
+                outcome => outcome?,
+            }
+        }
+        if let Some((upper, work)) = self.upper {
+            filesystem.set("upperdir", &utf8(upper)?)?;
+            filesystem.set("workdir", &utf8(work)?)?;
+        }
+        filesystem.mount(attributes)
+    }
+
+    fn lower_as_one_string(&self, filesystem: &Filesystem) -> Result<()> {
+        let escaped =
+            self.lower.iter().map(|lower| Ok(utf8(lower)?.replace('\\', "\\\\").replace(':', "\\:")));
+        filesystem.set("lowerdir", &escaped.collect::<Result<Vec<_>>>()?.join(":"))
+    }
+}
+
+fn utf8(path: &Path) -> Result<String> {
+    path.to_str()
+        .map(str::to_owned)
+        .ok_or_else(|| Error::new(format!("fsconfig(overlay, {path:?})"), Errno::ILSEQ))
+}
+
+/// A detached copy of the mount at `path` below `at`, or of `at` itself if `path` is empty.
+/// The last component is not followed if it is a symbolic link.
+pub fn clone(at: BorrowedFd<'_>, path: &Path, extent: Extent) -> Result<OwnedFd> {
+    let mut flags = OpenTreeFlags::OPEN_TREE_CLONE
+        | OpenTreeFlags::OPEN_TREE_CLOEXEC
+        | OpenTreeFlags::AT_EMPTY_PATH
+        | OpenTreeFlags::AT_SYMLINK_NOFOLLOW;
+    if extent == Extent::Tree {
+        flags |= OpenTreeFlags::AT_RECURSIVE;
+    }
+    rustix::mount::open_tree(at, path, flags)
+        .call(|| format!("open_tree({}, {path:?}, {flags:?})", show(&at)))
+}
+
+/// Attaches a detached mount on top of `target`.
+pub fn attach(mount: BorrowedFd<'_>, target: BorrowedFd<'_>) -> Result<()> {
+    let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
+    rustix::mount::move_mount(mount, "", target, "", flags)
+        .call(|| format!("move_mount({}, {})", show(&mount), show(&target)))
+}
+
+/// What [`change`] does to a mount.
+#[derive(Clone, Copy, Debug)]
+pub struct Change<'a> {
+    /// Attributes to switch on.
+    pub set: Attributes,
+    /// Attributes to switch off. Any atime choice in `set` clears the earlier one by itself.
+    pub clear: Attributes,
+    /// The new propagation, if any.
+    pub propagation: Option<Propagation>,
+    /// The user namespace whose id maps the mount shall show files through.
+    pub idmap: Option<BorrowedFd<'a>>,
+    /// The mount, or the tree below it.
+    pub extent: Extent,
+}
+
+impl Change<'_> {
+    /// Changes nothing yet.
+    pub const NONE: Self = Self {
+        set: Attributes::empty(),
+        clear: Attributes::empty(),
+        propagation: None,
+        idmap: None,
+        extent: Extent::One,
+    };
+}
+
+/// The atime choices: a field of several bits, to be cleared as a whole before one is chosen.
+const ATIME: Attributes = Attributes::MOUNT_ATTR__ATIME;
+
+/// mount_setattr(2) on an open mount. KERNEL(5.12), no fallback.
+pub fn change(mount: BorrowedFd<'_>, change: &Change<'_>) -> Result<()> {
+    let mut clear = change.clear;
+    // The default, relatime, is the value 0 of the field: it is chosen by clearing.
+    if change.set.intersects(ATIME) || change.clear.intersects(ATIME) {
+        clear |= ATIME;
+    }
+    let idmap = change.idmap.map_or(0, |_| libc::MOUNT_ATTR_IDMAP);
+    let attributes = libc::mount_attr {
+        attr_set: u64::from(change.set.bits()) | idmap,
+        attr_clr: u64::from(clear.bits()),
+        propagation: change.propagation.map_or(0, Propagation::flag),
+        userns_fd: change.idmap.map_or(0, |fd| u64::try_from(fd.as_raw_fd()).unwrap_or_default()),
+    };
+    let mut flags = libc::AT_EMPTY_PATH;
+    if change.extent == Extent::Tree {
+        flags |= libc::AT_RECURSIVE;
+    }
+    // SAFETY: the path is a static C string, and `attributes` is a live struct of exactly the size that is passed.
+    let returned = unsafe {
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            mount.as_raw_fd(),
+            c"".as_ptr(),
+            flags,
+            &raw const attributes,
+            size_of_val(&attributes),
+        )
+    };
+    check(returned).map(drop).call(|| format!("mount_setattr({}, {change:?})", show(&mount)))
+}
+
+/// The attributes that one mount has now, and the type of its filesystem (statfs `f_type`).
+pub fn attributes_of(at: BorrowedFd<'_>) -> Result<Attributes> {
+    let flags = rustix::fs::fstatvfs(at).call(|| format!("fstatvfs({})", show(&at)))?.f_flag;
+    use rustix::fs::StatVfsMountFlags as Have;
+    let pairs = [
+        (Have::RDONLY, Attributes::MOUNT_ATTR_RDONLY),
+        (Have::NOSUID, Attributes::MOUNT_ATTR_NOSUID),
+        (Have::NODEV, Attributes::MOUNT_ATTR_NODEV),
+        (Have::NOEXEC, Attributes::MOUNT_ATTR_NOEXEC),
+    ];
+    Ok(pairs.into_iter().filter(|(have, _)| flags.contains(*have)).map(|(_, attribute)| attribute).collect())
+}
+
+/// Changes the propagation of everything below `/` of this mount namespace.
+pub fn set_root_propagation(propagation: Propagation, extent: Extent) -> Result<()> {
+    use rustix::mount::MountPropagationFlags as Flags;
+    let mut flags = match propagation {
+        Propagation::Shared => Flags::SHARED,
+        Propagation::Slave => Flags::DOWNSTREAM,
+        Propagation::Private => Flags::PRIVATE,
+        Propagation::Unbindable => Flags::UNBINDABLE,
+    };
+    if extent == Extent::Tree {
+        flags |= Flags::REC;
+    }
+    rustix::mount::mount_change("/", flags).call(|| format!("mount(\"/\", {flags:?})"))
+}
+
+/// Makes the directory the process stands in its root, and leaves the old root mounted on top of the same spot:
+/// `pivot_root(".", ".")`. Follow with [`detach`]`(".")`.
+pub fn pivot_root_here() -> Result<()> {
+    rustix::process::pivot_root(".", ".").call(|| "pivot_root(\".\", \".\")".to_owned())
+}
+
+/// Takes the mount at `path` out of sight; it goes away when nobody uses it any more.
+pub fn detach(path: &Path) -> Result<()> {
+    rustix::mount::unmount(path, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW)
+        .call(|| format!("umount2({path:?}, MNT_DETACH)"))
+}
+
+/// Moves the mount that the process stands in onto `/`, for hosts where pivot_root(2) is refused (an initramfs).
+pub fn move_here_to_root() -> Result<()> {
+    rustix::mount::mount_move(".", "/").call(|| "mount(\".\", \"/\", MS_MOVE)".to_owned())
+}
+
+/// An open descriptor of the current directory's root, `/`.
+pub fn root() -> Result<OwnedFd> {
+    open_dir(Path::new("/"))
+}
+
+/// An `O_PATH` descriptor of a directory of the host.
+pub fn open_dir(path: &Path) -> Result<OwnedFd> {
+    use rustix::fs::{Mode, OFlags};
+    rustix::fs::open(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+        .call(|| format!("open({path:?}, O_PATH|O_DIRECTORY)"))
+}
+
+/// An `O_PATH` descriptor of anything of the host; a symbolic link is followed.
+pub fn open_path(path: &Path) -> Result<OwnedFd> {
+    use rustix::fs::{Mode, OFlags};
+    rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
+        .call(|| format!("open({path:?}, O_PATH)"))
+}
+
+/// Makes the process stand in an open directory.
+pub fn stand_in(directory: impl AsFd) -> Result<()> {
+    rustix::process::fchdir(&directory).call(|| format!("fchdir({})", show(&directory.as_fd())))
+}

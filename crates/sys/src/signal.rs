@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Signals: names and numbers, waiting for them as a descriptor (signalfd), and a clean slate before execve(2).
+
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+use rustix::io::Errno;
+
+use crate::Result;
+use crate::error::Call;
+use crate::raw::{check, owned};
+
+/// The classic signals by name, without `SIG`.
+const NAMES: [(&str, i32); 34] = [
+    ("HUP", 1),
+    ("INT", 2),
+    ("QUIT", 3),
+    ("ILL", 4),
+    ("TRAP", 5),
+    ("ABRT", 6),
+    ("IOT", 6),
+    ("BUS", 7),
+    ("FPE", 8),
+    ("KILL", 9),
+    ("USR1", 10),
+    ("SEGV", 11),
+    ("USR2", 12),
+    ("PIPE", 13),
+    ("ALRM", 14),
+    ("TERM", 15),
+    ("STKFLT", 16),
+    ("CHLD", 17),
+    ("CLD", 17),
+    ("CONT", 18),
+    ("STOP", 19),
+    ("TSTP", 20),
+    ("TTIN", 21),
+    ("TTOU", 22),
+    ("URG", 23),
+    ("XCPU", 24),
+    ("XFSZ", 25),
+    ("VTALRM", 26),
+    ("PROF", 27),
+    ("WINCH", 28),
+    ("IO", 29),
+    ("POLL", 29),
+    ("PWR", 30),
+    ("SYS", 31),
+];
+const MAX: i32 = 64;
+
+/// SIGKILL.
+pub const KILL: i32 = 9;
+/// SIGTERM.
+pub const TERM: i32 = 15;
+/// SIGCHLD.
+pub const CHLD: i32 = 17;
+/// SIGWINCH.
+pub const WINCH: i32 = 28;
+
+/// The number of `TERM`, `SIGTERM`, `sigterm`, `15`, `RTMIN+3`, `SIGRTMAX-1`.
+pub fn number(name: &str) -> Option<i32> {
+    if let Ok(number) = name.parse::<i32>() {
+        return (1..=MAX).contains(&number).then_some(number);
+    }
+    let upper = name.to_ascii_uppercase();
+    let bare = upper.strip_prefix("SIG").unwrap_or(&upper);
+    if let Some(offset) = bare.strip_prefix("RTMIN") {
+        return real_time(34, offset);
+    }
+    if let Some(offset) = bare.strip_prefix("RTMAX") {
+        return real_time(MAX, offset);
+    }
+    NAMES.iter().find(|(known, _)| *known == bare).map(|(_, number)| *number)
+}
+
+fn real_time(base: i32, offset: &str) -> Option<i32> {
+    let offset = if offset.is_empty() { 0 } else { offset.parse::<i32>().ok()? };
+    Some(base.checked_add(offset)?).filter(|number| (34..=MAX).contains(number))
+}
+
+/// All signals, blocked in this process and readable from a descriptor.
+#[derive(Debug)]
+pub struct SignalFd(OwnedFd);
+
+impl SignalFd {
+    /// Blocks every signal from now on.
+    pub fn all() -> Result<Self> {
+        let everything = u64::MAX;
+        set_mask(everything)?;
+        let flags = libc::SFD_CLOEXEC | libc::SFD_NONBLOCK;
+        // SAFETY: the kernel reads the 8 bytes of the mask, which live through the call.
+        let returned = unsafe {
+            libc::syscall(libc::SYS_signalfd4, -1, &raw const everything, size_of_val(&everything), flags)
+        };
+        check(returned).map(|fd| Self(owned(fd))).call(|| "signalfd4(all)".to_owned())
+    }
+
+    /// The next pending signal, if there is one.
+    pub fn next(&self) -> Result<Option<i32>> {
+        let mut record = [0_u8; 128];
+        match rustix::io::read(&self.0, &mut record) {
+            Ok(_) => {
+                let number = record[..4].try_into().expect("the first field has four bytes");
+                Ok(Some(i32::from_ne_bytes(number)))
+            }
+            Err(Errno::AGAIN | Errno::INTR) => Ok(None),
+            Err(errno) => Err(errno).call(|| format!("read(signalfd {})", self.0.as_raw_fd())),
+        }
+    }
+}
+
+impl AsFd for SignalFd {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+fn set_mask(blocked: u64) -> Result<()> {
+    let nothing: *const u64 = std::ptr::null();
+    // SAFETY: the kernel reads 8 bytes of the mask; the old one is not asked for.
+    let returned = unsafe {
+        libc::syscall(
+            libc::SYS_rt_sigprocmask,
+            libc::SIG_SETMASK,
+            &raw const blocked,
+            nothing,
+            size_of_val(&blocked),
+        )
+    };
+    check(returned).map(drop).call(|| format!("rt_sigprocmask(SIG_SETMASK, {blocked:#x})"))
+}
+
+/// Default dispositions and nothing blocked: what a program expects to be started with.
+/// (Rust's start-up ignores SIGPIPE, and a caller may have ignored more.)
+pub fn reset() -> Result<()> {
+    for number in (1..=MAX).filter(|number| ![libc::SIGKILL, libc::SIGSTOP, 32, 33].contains(number)) {
+        // SAFETY: SIG_DFL installs no handler, so no code of this process can be run by it.
+        unsafe { libc::signal(number, libc::SIG_DFL) };
+    }
+    set_mask(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_names_and_numbers() {
+        for word in ["TERM", "SIGTERM", "sigterm", "15"] {
+            assert_eq!(number(word), Some(15), "{word}");
+        }
+        assert_eq!(number("SIGRTMIN+3"), Some(37));
+        assert_eq!(number("RTMAX-1"), Some(63));
+        for word in ["0", "65", "SIG", "", "RTMIN-1", "RTMAX+1", "-9", "HUPP"] {
+            assert_eq!(number(word), None, "{word}");
+        }
+    }
+}
