@@ -1,1 +1,54 @@
-fn main() {}
+// SPDX-License-Identifier: Apache-2.0
+//! The project's own chores, as `cargo xtask VERB`: no shell scripts, no programs that a fresh machine lacks.
+#![forbid(unsafe_code)]
+
+mod check_deps;
+mod dist;
+mod host;
+mod shell;
+mod sizes;
+mod test;
+
+use std::process::ExitCode;
+
+const HELP: &str = "\
+cargo xtask VERB
+
+  demo [--image REF]   build both programs and run a container, from a registry on loopback to its output;
+                       with --image, from that registry
+  test [OPTIONS]       everything a change must pass; installs what it needs where it may
+      --must TIERS     tiers whose tests must not be skipped: userns,root,vm
+      --only FILTER    only tests whose name has this in it, and no other check
+      --offline        install nothing
+  dist                 both programs, static and stripped, in target/dist/, with their other names as links
+  check-deps           arrows between rooms, the runtime's whitelist, licences, bans, duplicates
+  sizes                the longest files and functions
+";
+
+fn main() -> ExitCode {
+    let mut args = std::env::args().skip(1);
+    let verb = args.next().unwrap_or_default();
+    let rest: Vec<String> = args.collect();
+    let wants_help = rest.iter().any(|word| word == "--help" || word == "-h");
+    let result = match verb.as_str() {
+        _ if wants_help => help(),
+        "test" => test::main(&rest),
+        "dist" => dist::main(),
+        "check-deps" => check_deps::main(),
+        "sizes" => sizes::main(),
+        "" | "help" | "--help" | "-h" => help(),
+        other => Err(anyhow::anyhow!("no verb {other:?}\n\n{HELP}")),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask {verb}: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn help() -> anyhow::Result<()> {
+    print!("{HELP}");
+    Ok(())
+}

@@ -57,9 +57,12 @@ fn build(package: &str) -> PathBuf {
         .status()
         .expect("start cargo");
     assert!(built.success(), "cargo build --package {package} failed");
-    // A test binary lives in <target>/<profile>/deps; programs are built for the profile `dev`.
+    target_directory().join("debug").join(package)
+}
+
+/// Where cargo puts what it builds: a test binary lives in `<target>/<profile>/deps`.
+pub fn target_directory() -> PathBuf {
     let own = std::env::current_exe().expect("the path of this program");
-    let target =
-        own.ancestors().find(|dir| dir.join("CACHEDIR.TAG").exists()).expect("inside a target directory");
-    target.join("debug").join(package)
+    let target = own.ancestors().find(|dir| dir.join("CACHEDIR.TAG").exists());
+    target.expect("built by cargo, so inside a target directory").to_owned()
 }

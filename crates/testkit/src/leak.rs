@@ -2,6 +2,7 @@
 //! What a test has left behind: mounts, cgroups, processes, interfaces, runtime state. Everything of a sandbox
 //! carries its tag in a name, a path or an environment, so tests that run side by side do not see each other.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -18,6 +19,47 @@ pub fn left_behind(tag: &str, sandbox: &Path) -> Vec<String> {
         left.is_empty().then_some(())
     });
     left
+}
+
+/// What a whole run of tests could leave on the host, with or without a tag.
+#[derive(Debug)]
+pub struct Traces(BTreeSet<String>);
+
+impl Traces {
+    /// Mounts, cgroups and interfaces of the host, and processes of the programs under test.
+    pub fn of_host() -> Self {
+        let table = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+        let mounts =
+            table.lines().filter_map(|line| line.split(' ').nth(4)).map(|point| format!("mount {point}"));
+        let links = fs::read_dir("/sys/class/net").into_iter().flatten().flatten();
+        let links = links.map(|entry| format!("interface {}", entry.file_name().to_string_lossy()));
+        let mut traces: BTreeSet<String> = mounts.chain(links).collect();
+        traces.extend(cgroups("/sys/fs/cgroup"));
+        traces.extend(own_processes());
+        Self(traces)
+    }
+
+    /// What is there now and was not there then; waits a little for what is just going away.
+    pub fn new_since(&self) -> Vec<String> {
+        let mut left = Vec::new();
+        poll(Duration::from_secs(10), || {
+            left = Self::of_host().0.difference(&self.0).cloned().collect();
+            left.is_empty().then_some(())
+        });
+        left
+    }
+}
+
+/// Processes that run one of the programs under test.
+fn own_processes() -> Vec<String> {
+    let names = fs::read_dir("/proc").into_iter().flatten().flatten().map(|entry| entry.path());
+    let ours = names.filter_map(|proc| {
+        let program = fs::read_link(proc.join("exe")).ok()?;
+        let name = program.file_name()?.to_string_lossy().into_owned();
+        let known = ["conex", "conex-runtime"].iter().any(|own| name.trim_end_matches(" (deleted)") == *own);
+        known.then(|| format!("process {} {}", proc.file_name().unwrap_or_default().to_string_lossy(), name))
+    });
+    ours.collect()
 }
 
 /// Kills, unmounts and removes what carries the tag, so that one failing test does not fail the next.

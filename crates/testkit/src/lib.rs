@@ -31,6 +31,7 @@ pub mod server;
 pub mod tar;
 pub mod tree;
 pub mod user;
+pub mod vm;
 
 pub use image::{Compression, Image, Layer, Layout};
 pub use run::{Output, Run};

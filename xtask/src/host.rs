@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What the host must bring: Debian packages and the musl target. Installed where that is possible and allowed,
+//! always saying what and why; otherwise named, and what needs it falls back or is skipped.
+
+use std::process::Stdio;
+
+use anyhow::Result;
+use conex_testkit::require;
+
+use crate::shell;
+
+/// A Debian package: the program that proves it is there, the package, the reason.
+pub struct Package {
+    program: &'static str,
+    name: &'static str,
+    why: &'static str,
+}
+
+const fn package(program: &'static str, name: &'static str, why: &'static str) -> Package {
+    Package { program, name, why }
+}
+
+/// To build both programs.
+pub const BUILD: &[Package] = &[
+    package("gcc", "gcc", "links, and compiles the C in ring and zstd"),
+    package("musl-gcc", "musl-tools", "the same for static programs"),
+];
+
+/// To make and run the small image.
+pub const DEMO: &[Package] = &[
+    package("busybox", "busybox-static", "the content of the small image"),
+    package("newuidmap", "uidmap", "maps an ordinary user's ids"),
+];
+
+/// To compare with the outside world.
+pub const TEST: &[Package] = &[
+    package("runc", "runc", "peer: runtime"),
+    package("crun", "crun", "peer: runtime"),
+    package("skopeo", "skopeo", "peer: copies images"),
+    package("umoci", "umoci", "peer: unpacks images"),
+    package("podman", "podman", "drives conex-runtime"),
+    package("dockerd", "docker.io", "drives conex-runtime"),
+    package("docker-registry", "docker-registry", "peer: registry"),
+    package("debootstrap", "debootstrap", "makes a real Debian image"),
+    package("strace", "strace", "kills and fails at exact system calls"),
+    package("setfattr", "attr", "puts xattrs into images"),
+    package("qemu-system-x86_64", "qemu-system-x86", "boots another kernel"),
+    package("ip", "iproute2", "looks at interfaces"),
+    package("ps", "procps", "looks at processes"),
+    package("jq", "jq", "a line of the walkthrough"),
+    package("file", "file", "tells static from dynamic programs"),
+    package("objdump", "binutils", "finds instructions that must not be there"),
+];
+
+/// The target whose programs need nothing of the host.
+pub const MUSL: &str = "x86_64-unknown-linux-musl";
+
+/// Installs what is missing of these; where it cannot, says so and goes on.
+pub fn install(groups: &[&[Package]]) -> Result<()> {
+    let missing: Vec<&Package> = groups
+        .iter()
+        .copied()
+        .flatten()
+        .filter(|package| require::program(package.program).is_err())
+        .collect();
+    if missing.is_empty() {
+        println!("    every package is there");
+        return Ok(());
+    }
+    let able = require::root().is_ok() && require::program("apt-get").is_ok();
+    let verb = if able { "installing" } else { "missing" };
+    for package in &missing {
+        println!("    {verb} {}: {}", package.name, package.why);
+    }
+    let names: Vec<&str> = missing.iter().map(|package| package.name).collect();
+    if !able {
+        println!("    as root: apt-get install {}", names.join(" "));
+        return Ok(());
+    }
+    apt(&["update"])?;
+    apt(&[&["install", "--no-install-recommends", "--yes"], &names[..]].concat())
+}
+
+fn apt(words: &[&str]) -> Result<()> {
+    let mut command = shell::program("apt-get");
+    command.arg("--quiet").arg("--quiet").args(words);
+    command.env("DEBIAN_FRONTEND", "noninteractive").env("RUNLEVEL", "1").stdout(Stdio::null());
+    shell::run(&mut command)
+}
+
+/// Whether static programs can be built against musl; adds the target when it is missing.
+pub fn musl_target() -> bool {
+    let installed = |()| -> Result<bool> {
+        let sysroot = shell::capture(shell::program("rustc").args(["--print", "sysroot"]))?;
+        Ok(std::path::Path::new(sysroot.trim()).join("lib/rustlib").join(MUSL).join("lib").is_dir())
+    };
+    if installed(()).unwrap_or(false) {
+        return require::program("musl-gcc").is_ok();
+    }
+    println!("    adding the target {MUSL}: static programs");
+    let added = shell::run(shell::program("rustup").args(["target", "add", MUSL]));
+    added.is_ok() && require::program("musl-gcc").is_ok()
+}
+
+/// Unpacks a Debian kernel where the virtual machine's tests look for it.
+pub fn vm_kernel() -> Result<()> {
+    match conex_testkit::vm::fetch_kernel() {
+        Ok(kernel) => println!("    kernel for the virtual machine: {}", kernel.display()),
+        Err(reason) => println!("    no kernel for the virtual machine: {reason}"),
+    }
+    Ok(())
+}
