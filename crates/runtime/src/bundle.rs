@@ -5,16 +5,77 @@
 //! name file, line, column and JSON pointer of each mistake: `config.json:112:9: /process/cwd: must be an absolute
 //! path, got "srv"`.
 
-use conex_spec::runtime::{Config, Process};
+use conex_spec::runtime::{Config, Process, Violation, read, validate};
 
-use crate::{Error, ErrorKind, Result};
+use crate::{Error, ErrorKind, Result, Wrap};
+
+/// More than any configuration needs; less than would hurt.
+const LARGEST: u64 = 16 << 20;
 
 /// Reads and validates `<bundle>/config.json`.
-pub fn load(_bundle: &str) -> Result<Config> {
-    Err(Error::new(ErrorKind::Unsupported, "reading a bundle is not written yet"))
+pub fn load(bundle: &str) -> Result<Config> {
+    read_file(&format!("{bundle}/config.json"), "config.json", validate)
 }
 
 /// Reads and validates the `--process` file of `exec`.
-pub fn load_process(_path: &str) -> Result<Process> {
-    Err(Error::new(ErrorKind::Unsupported, "reading a process is not written yet"))
+pub fn load_process(path: &str) -> Result<Process> {
+    read_file(path, path, Process::validate)
+}
+
+/// Every mistake is a line of the message, each beginning with `name`.
+fn read_file<T>(path: &str, name: &str, rules: fn(&T) -> Vec<Violation>) -> Result<T>
+where
+    T: serde::de::DeserializeOwned,
+{
+    let text = contents(path)?;
+    read(&text, rules).map_err(|mistakes| {
+        let lines: Vec<_> = mistakes.iter().map(|mistake| format!("{name}:{mistake}")).collect();
+        Error::new(ErrorKind::Config, lines.join("\n"))
+    })
+}
+
+fn contents(path: &str) -> Result<Vec<u8>> {
+    use std::io::Read;
+    let file = std::fs::File::open(path).map_err(|error| match error.kind() {
+        // Callers know this sentence.
+        std::io::ErrorKind::NotFound => {
+            Error::new(ErrorKind::NotFound, format!("JSON specification file {path} not found"))
+        }
+        _ => Error::from(error).wrap(format_args!("open {path}")),
+    })?;
+    let mut text = Vec::new();
+    file.take(LARGEST + 1).read_to_end(&mut text).wrap(|| format!("read {path}"))?;
+    if text.len() as u64 > LARGEST {
+        return Err(Error::new(ErrorKind::Config, format!("{path}: is larger than {LARGEST} bytes")));
+    }
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_line_of_the_error_begins_with_the_file() {
+        let bundle = tempfile::tempdir().unwrap();
+        std::fs::write(bundle.path().join("config.json"), "{\n\"process\": {\"cwd\": 1, \"args\": []}}")
+            .unwrap();
+        let error = load(bundle.path().to_str().unwrap()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Config);
+        assert_eq!(
+            error.to_string(),
+            "config.json:1:1: /ociVersion: must be a version such as \"1.3.0\", got \"\"\n\
+             config.json:1:1: /root: root must be specified\n\
+             config.json:2:20: /process/cwd: invalid type: integer `1`, expected a string\n\
+             config.json:2:31: /process/args: args must not be empty"
+        );
+    }
+
+    #[test]
+    fn a_missing_file_is_named() {
+        let bundle = tempfile::tempdir().unwrap();
+        let error = load(bundle.path().to_str().unwrap()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NotFound);
+        assert!(error.to_string().ends_with("/config.json not found"), "{error}");
+    }
 }

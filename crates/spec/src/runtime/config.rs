@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Hooks, Linux, Mount, Process, is_default};
+use super::{Hooks, Linux, Mount, Namespace, NamespaceKind, Process, is_default};
 use crate::null_is_default;
 
 /// What a bundle asks a runtime for.
@@ -41,4 +41,21 @@ pub struct Root {
     pub path: String,
     #[serde(skip_serializing_if = "is_default")]
     pub readonly: bool,
+}
+
+impl Config {
+    /// The namespace of a kind that the container is to have of its own, be it a new or an existing one.
+    pub fn namespace(&self, kind: NamespaceKind) -> Option<&Namespace> {
+        self.linux.iter().flat_map(|linux| &linux.namespaces).find(|namespace| namespace.kind == kind)
+    }
+
+    /// Whether the container does not share the runtime's namespace of this kind.
+    pub fn has_namespace(&self, kind: NamespaceKind) -> bool {
+        self.namespace(kind).is_some()
+    }
+
+    /// Whether a new namespace of this kind is asked for.
+    pub fn creates_namespace(&self, kind: NamespaceKind) -> bool {
+        self.namespace(kind).is_some_and(|namespace| namespace.path.is_empty())
+    }
 }

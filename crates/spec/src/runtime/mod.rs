@@ -13,6 +13,7 @@ mod linux;
 mod mount;
 mod namespace;
 mod process;
+mod read;
 mod resources;
 mod seccomp;
 mod state;
@@ -34,6 +35,7 @@ pub use process::{
     Capabilities, ConsoleSize, CpuAffinity, IoPriority, IoPriorityClass, Process, Resource, Rlimit,
     Scheduler, SchedulerFlag, SchedulerPolicy, User,
 };
+pub use read::{Mistake, read};
 pub use resources::{
     BlockIo, Cpu, DeviceRule, HugepageLimit, InterfacePriority, Memory, Network, Pids, Rdma, Resources,
     ThrottleDevice, WeightDevice,

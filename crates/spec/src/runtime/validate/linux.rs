@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: Apache-2.0
+//! config-linux.md, and the rules that tie hostname, sysctls and paths to namespaces.
+
+use super::{Report, token};
+use crate::runtime::{Config, DeviceKind, Linux, NamespaceKind};
+
+impl Report {
+    pub(super) fn linux(&mut self, config: &Config) {
+        for (name, value) in [("hostname", &config.hostname), ("domainname", &config.domainname)] {
+            if !value.is_empty() && !config.has_namespace(NamespaceKind::Uts) {
+                self.add(format!("/{name}"), format!("unable to set {name} without a private UTS namespace"));
+            }
+        }
+        let Some(linux) = &config.linux else { return };
+        self.namespaces(linux);
+        self.user_namespace(config, linux);
+        self.time_namespace(linux);
+        self.paths(config, linux);
+        self.devices(linux);
+        self.net_devices(config, linux);
+        for (key, value) in &linux.sysctl {
+            let at = format!("/linux/sysctl/{}", token(key));
+            self.no_nul(&at, value);
+            if let Some(message) = sysctl_refused(key, config) {
+                self.add(at, message);
+            }
+        }
+        if let Some(seccomp) = &linux.seccomp {
+            self.seccomp(seccomp);
+        }
+        self.no_nul("/linux/cgroupsPath", &linux.cgroups_path);
+    }
+
+    fn namespaces(&mut self, linux: &Linux) {
+        for (index, namespace) in linux.namespaces.iter().enumerate() {
+            if linux.namespaces[..index].iter().any(|earlier| earlier.kind == namespace.kind) {
+                let message = format!("duplicated ns {:?}", namespace.kind.name());
+                self.add(format!("/linux/namespaces/{index}/type"), message);
+            }
+            if !namespace.path.is_empty() {
+                self.absolute(format!("/linux/namespaces/{index}/path"), &namespace.path);
+            }
+        }
+    }
+
+    fn user_namespace(&mut self, config: &Config, linux: &Linux) {
+        self.mappings("/linux/uidMappings", &linux.uid_mappings);
+        self.mappings("/linux/gidMappings", &linux.gid_mappings);
+        let creates = config.creates_namespace(NamespaceKind::User);
+        for (name, mappings) in [("uidMappings", &linux.uid_mappings), ("gidMappings", &linux.gid_mappings)] {
+            let at = format!("/linux/{name}");
+            if creates && mappings.is_empty() {
+                self.add(at, "must not be empty, for there is a new user namespace");
+            } else if !mappings.is_empty() && !config.has_namespace(NamespaceKind::User) {
+                let message =
+                    "user namespace mappings specified, but user namespace isn't enabled in the config";
+                self.add(at, message);
+            }
+        }
+    }
+
+    fn time_namespace(&mut self, linux: &Linux) {
+        let namespace = linux.namespaces.iter().find(|namespace| namespace.kind == NamespaceKind::Time);
+        for (clock, offset) in &linux.time_offsets {
+            let at = format!("/linux/timeOffsets/{}", token(clock));
+            if !["monotonic", "boottime"].contains(&clock.as_str()) {
+                self.add(at.clone(), "no such clock, there are monotonic and boottime");
+            }
+            if offset.nanosecs >= 1_000_000_000 {
+                self.add(format!("{at}/nanosecs"), "must be less than a second");
+            }
+            match namespace {
+                None => self.add(
+                    at,
+                    "time namespace offsets specified, but time namespace isn't enabled in the config",
+                ),
+                Some(joined) if !joined.path.is_empty() => {
+                    self.add(
+                        at,
+                        "both namespace path and time offsets specified -- you may only provide one",
+                    );
+                }
+                Some(_) => {}
+            }
+        }
+    }
+
+    fn paths(&mut self, config: &Config, linux: &Linux) {
+        for (name, paths) in [("maskedPaths", &linux.masked_paths), ("readonlyPaths", &linux.readonly_paths)]
+        {
+            for (index, path) in paths.iter().enumerate() {
+                self.absolute(format!("/linux/{name}/{index}"), path);
+            }
+            if !paths.is_empty() && !config.has_namespace(NamespaceKind::Mount) {
+                let message = "unable to restrict sys entries without a private MNT namespace";
+                self.add(format!("/linux/{name}"), message);
+            }
+        }
+    }
+
+    fn devices(&mut self, linux: &Linux) {
+        for (index, device) in linux.devices.iter().enumerate() {
+            let at = format!("/linux/devices/{index}");
+            self.absolute(format!("{at}/path"), &device.path);
+            for (name, number, highest) in [("major", device.major, 0xfff), ("minor", device.minor, 0xf_ffff)]
+            {
+                if device.kind != DeviceKind::Fifo && !(0..=highest).contains(&number) {
+                    self.add(format!("{at}/{name}"), format!("must be between 0 and {highest}"));
+                }
+            }
+        }
+        for (index, rule) in linux.resources.iter().flat_map(|resources| &resources.devices).enumerate() {
+            let at = format!("/linux/resources/devices/{index}");
+            if !["", "a", "b", "c"].contains(&rule.kind.as_str()) {
+                self.add(format!("{at}/type"), format!("must be one of a, b, c, got {:?}", rule.kind));
+            }
+            if !rule.access.bytes().all(|letter| b"rwm".contains(&letter)) {
+                self.add(format!("{at}/access"), format!("must be made of r, w, m, got {:?}", rule.access));
+            }
+        }
+    }
+
+    fn net_devices(&mut self, config: &Config, linux: &Linux) {
+        for (host_name, device) in &linux.net_devices {
+            let at = format!("/linux/netDevices/{}", token(host_name));
+            if !config.has_namespace(NamespaceKind::Network) {
+                self.add(&*at, "unable to move network devices without a NET namespace");
+            }
+            if !is_interface_name(host_name) {
+                self.add(&*at, format!("invalid network device name {host_name:?}"));
+            }
+            if !device.name.is_empty() && !is_interface_name(&device.name) {
+                self.add(format!("{at}/name"), format!("invalid network device name {:?}", device.name));
+            }
+        }
+    }
+}
+
+/// The kernel's dev_valid_name().
+fn is_interface_name(name: &str) -> bool {
+    (1..16).contains(&name.len())
+        && name != "."
+        && name != ".."
+        && !name.contains(|c: char| c == '/' || c == ':' || c == '\0' || c.is_ascii_whitespace())
+}
+
+/// Only what a namespace of the container's own keeps from the host may be set.
+fn sysctl_refused(key: &str, config: &Config) -> Option<String> {
+    const IPC: [&str; 8] = [
+        "kernel.msgmax",
+        "kernel.msgmnb",
+        "kernel.msgmni",
+        "kernel.sem",
+        "kernel.shmall",
+        "kernel.shmmax",
+        "kernel.shmmni",
+        "kernel.shm_rmid_forced",
+    ];
+    let name =
+        if key.find('/') < key.find('.') && key.contains('/') { key.replace('/', ".") } else { key.into() };
+    if name.split('.').any(|part| part.is_empty() || part == "..") {
+        return Some(format!("{key:?} is no name of a sysctl"));
+    }
+    let has = |kind| config.has_namespace(kind);
+    if IPC.contains(&name.as_str()) || name.starts_with("fs.mqueue.") {
+        return (!has(NamespaceKind::Ipc))
+            .then(|| format!("sysctl {key:?} is not allowed in the hosts ipc namespace"));
+    }
+    if name.starts_with("net.") {
+        return (!has(NamespaceKind::Network))
+            .then(|| format!("sysctl {key:?} not allowed in host network namespace"));
+    }
+    if name.starts_with("user.") {
+        return (!has(NamespaceKind::User))
+            .then(|| format!("setting ucounts without a user namespace not allowed: {key}"));
+    }
+    match name.as_str() {
+        "kernel.domainname" if has(NamespaceKind::Uts) => None,
+        "kernel.hostname" if has(NamespaceKind::Uts) => {
+            Some(format!("sysctl {key:?} is not allowed as it conflicts with the OCI \"hostname\" field"))
+        }
+        _ => Some(format!("sysctl {key:?} is not in a separate kernel namespace")),
+    }
+}

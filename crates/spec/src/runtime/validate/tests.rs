@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: Apache-2.0
+use super::*;
+
+fn violations(json: &str) -> Vec<String> {
+    let config: Config = serde_json::from_str(json).unwrap();
+    validate(&config).into_iter().map(|v| format!("{}: {}", v.pointer, v.message)).collect()
+}
+
+const MINIMAL: &str = r#"{"ociVersion":"1.3.0","root":{"path":"rootfs"},"process":{"cwd":"/","args":["sh"]}"#;
+
+/// What the rules say to a valid configuration plus `more` keys.
+fn with(more: &str) -> Vec<String> {
+    violations(&format!("{MINIMAL},{more}}}"))
+}
+
+#[test]
+fn the_least_configuration_is_valid() {
+    assert_eq!(violations(&format!("{MINIMAL}}}")), Vec::<String>::new());
+}
+
+#[test]
+fn every_mistake_is_reported() {
+    assert_eq!(
+        violations(r#"{"ociVersion":"2.0.0","process":{"cwd":"srv","args":[],"env":["=x","A=1"]}}"#),
+        [
+            "/ociVersion: version 2.0.0 of the specification is not supported, 1.x is",
+            "/root: root must be specified",
+            "/process/cwd: must be an absolute path, got \"srv\"",
+            "/process/args: args must not be empty",
+            "/process/env/0: must be NAME=value, got \"=x\"",
+        ]
+    );
+}
+
+#[test]
+fn versions_with_suffixes_pass_and_words_do_not() {
+    for (version, valid) in
+        [("1.0.2-dev", true), ("1.2.0+dev", true), ("1.0", false), ("", false), ("v1.0.0", false)]
+    {
+        let json = MINIMAL.replace("1.3.0", version) + "}";
+        assert_eq!(violations(&json).is_empty(), valid, "{version}");
+    }
+}
+
+#[test]
+fn namespaces_are_unique_and_their_paths_absolute() {
+    assert_eq!(
+        with(r#""linux":{"namespaces":[{"type":"pid"},{"type":"network","path":"netns/a"},{"type":"pid"}]}"#),
+        [
+            "/linux/namespaces/1/path: must be an absolute path, got \"netns/a\"",
+            "/linux/namespaces/2/type: duplicated ns \"pid\"",
+        ]
+    );
+}
+
+#[test]
+fn mappings_need_a_namespace_and_a_namespace_mappings() {
+    assert_eq!(
+        with(r#""linux":{"uidMappings":[{"containerID":0,"hostID":1000,"size":1}]}"#),
+        [
+            "/linux/uidMappings: user namespace mappings specified, but user namespace isn't enabled in the config"
+        ]
+    );
+    assert_eq!(
+        with(
+            r#""linux":{"namespaces":[{"type":"user"}],"uidMappings":[{"hostID":1000,"size":10},{"containerID":5,"hostID":9,"size":2}]}"#
+        ),
+        [
+            "/linux/uidMappings/1/containerID: overlaps with an earlier range",
+            "/linux/gidMappings: must not be empty, for there is a new user namespace",
+        ]
+    );
+}
+
+#[test]
+fn a_sysctl_must_belong_to_a_namespace_of_the_container() {
+    assert_eq!(
+        with(
+            r#""linux":{"namespaces":[{"type":"ipc"}],"sysctl":{"kernel.msgmax":"1","net.core.somaxconn":"1","kernel.panic":"1","kernel/../panic":"1"}}"#
+        ),
+        [
+            "/linux/sysctl/kernel.panic: sysctl \"kernel.panic\" is not in a separate kernel namespace",
+            "/linux/sysctl/kernel~1..~1panic: \"kernel/../panic\" is no name of a sysctl",
+            "/linux/sysctl/net.core.somaxconn: sysctl \"net.core.somaxconn\" not allowed in host network namespace",
+        ]
+    );
+}
+
+#[test]
+fn seccomp_rules_are_checked_one_by_one() {
+    assert_eq!(
+        with(
+            r#""linux":{"seccomp":{"defaultAction":"SCMP_ACT_ALLOW","defaultErrnoRet":1,"architectures":["SCMP_ARCH_VAX"],
+            "syscalls":[{"names":[],"action":"SCMP_ACT_ERRNO"},
+                        {"names":["write"],"action":"SCMP_ACT_NOTIFY","args":[{"index":6,"op":"SCMP_CMP_EQ"}]}]}}"#
+        ),
+        [
+            "/linux/seccomp/defaultErrnoRet: only SCMP_ACT_ERRNO and SCMP_ACT_TRACE take an errno",
+            "/linux/seccomp/architectures/0: string SCMP_ARCH_VAX is not a valid arch for seccomp",
+            "/linux/seccomp/syscalls/0/names: must name at least one system call",
+            "/linux/seccomp/syscalls/1/action: SCMP_ACT_NOTIFY needs a listenerPath",
+            "/linux/seccomp/syscalls/1/names: SCMP_ACT_NOTIFY cannot be used for the write syscall",
+            "/linux/seccomp/syscalls/1/args/0/index: a system call has arguments 0 to 5",
+        ]
+    );
+}
+
+#[test]
+fn mounts_name_their_source_and_type() {
+    assert_eq!(
+        with(
+            r#""mounts":[{"destination":"","type":"tmpfs"},{"destination":"/a","source":"a\u0000b","options":["bind"]},{"destination":"/b"},{"destination":"/c","options":["rbind","idmap"],"source":"/x"}]"#
+        ),
+        [
+            "/mounts/0/destination: must not be empty",
+            "/mounts/1/source: must not contain a NUL character",
+            "/mounts/2/type: must be given, for this is no bind mount",
+            "/mounts/3: idmap needs uidMappings and gidMappings, or a user namespace to take them from",
+        ]
+    );
+}
+
+#[test]
+fn limits_hooks_and_names_have_bounds() {
+    assert_eq!(
+        with(
+            r#""hostname":"web","hooks":{"poststop":[{"path":"bin/x","timeout":0}]},"linux":{"netDevices":{"a/b":{}},"timeOffsets":{"realtime":{}}}"#
+        ),
+        [
+            "/hooks/poststop/0/path: must be an absolute path, got \"bin/x\"",
+            "/hooks/poststop/0/timeout: must be greater than zero",
+            "/hostname: unable to set hostname without a private UTS namespace",
+            "/linux/timeOffsets/realtime: no such clock, there are monotonic and boottime",
+            "/linux/timeOffsets/realtime: time namespace offsets specified, but time namespace isn't enabled in the config",
+            "/linux/netDevices/a~1b: unable to move network devices without a NET namespace",
+            "/linux/netDevices/a~1b: invalid network device name \"a/b\"",
+        ]
+    );
+    let process = r#"{"cwd":"/","args":["x"],"rlimits":[{"type":"RLIMIT_CORE","soft":2,"hard":1},{"type":"RLIMIT_CORE","soft":0,"hard":1}],"oomScoreAdj":1001}"#;
+    let process: Process = serde_json::from_str(process).unwrap();
+    let found: Vec<_> = process.validate().into_iter().map(|violation| violation.pointer).collect();
+    assert_eq!(found, ["/rlimits/0/soft", "/rlimits/1/type", "/oomScoreAdj"]);
+}
