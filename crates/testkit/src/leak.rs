@@ -34,7 +34,7 @@ impl Traces {
         let links = fs::read_dir("/sys/class/net").into_iter().flatten().flatten();
         let links = links.map(|entry| format!("interface {}", entry.file_name().to_string_lossy()));
         let mut traces: BTreeSet<String> = mounts.chain(links).collect();
-        traces.extend(cgroups("/sys/fs/cgroup"));
+        traces.extend(cgroups("/sys/fs/cgroup/")); // every one has that in its path
         traces.extend(own_processes());
         Self(traces)
     }
@@ -71,10 +71,15 @@ pub fn clean_up(tag: &str, sandbox: &Path) {
     for mount in mount_points(tag).iter().rev() {
         let _ = std::process::Command::new("umount").args(["--lazy", mount]).status();
     }
+    remove_cgroups(tag);
+    let _ = fs::remove_dir_all(sandbox);
+}
+
+/// Removes the cgroups that a peer leaves behind by custom: the empty parent it was told to use.
+pub fn remove_cgroups(tag: &str) {
     for cgroup in tagged_cgroups(tag).iter().rev() {
         let _ = fs::remove_dir(cgroup);
     }
-    let _ = fs::remove_dir_all(sandbox);
 }
 
 fn mounts(tag: &str) -> Vec<String> {

@@ -22,6 +22,7 @@
 pub mod binaries;
 pub mod bundle;
 pub mod busybox;
+pub mod debian;
 pub mod image;
 pub mod leak;
 pub mod require;

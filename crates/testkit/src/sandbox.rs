@@ -19,6 +19,9 @@ use std::process::Command;
 use crate::image::Layout;
 use crate::{binaries, leak, require};
 
+const REGISTRIES: &str = "config/containers/registries.conf";
+const SHORT_NAMES: &str = "unqualified-search-registries = [\"docker.io\"]\n";
+
 /// See the module.
 #[derive(Debug)]
 pub struct Sandbox {
@@ -40,6 +43,7 @@ impl Sandbox {
         for name in ["home", "config/containers", "data", "run", "cache", "tmp", "work"] {
             fs::create_dir_all(sandbox.path(name)).expect("make the sandbox's directories");
         }
+        fs::write(sandbox.path(REGISTRIES), SHORT_NAMES).expect("write registries.conf");
         fs::set_permissions(sandbox.path("run"), fs::Permissions::from_mode(0o700)).expect("chmod");
         sandbox
     }
@@ -106,13 +110,13 @@ impl Sandbox {
 
     /// Maps registries' public names to one on loopback, as `registries.conf` says it.
     pub fn map_registries(&self, names: &[&str], location: &str) {
-        let mut text = String::from("unqualified-search-registries = [\"docker.io\"]\n");
+        let mut text = String::from(SHORT_NAMES);
         for name in names {
             text +=
                 &format!("[[registry]]\nprefix = \"{name}\"\nlocation = \"{location}\"\ninsecure = true\n");
         }
         text += &format!("[[registry]]\nlocation = \"{location}\"\ninsecure = true\n");
-        fs::write(self.path("config/containers/registries.conf"), text).expect("write registries.conf");
+        fs::write(self.path(REGISTRIES), text).expect("write registries.conf");
     }
 
     /// The whole environment of programs in here.
@@ -125,7 +129,7 @@ impl Sandbox {
             ("XDG_DATA_HOME", self.path("data")),
             ("XDG_CACHE_HOME", self.path("cache")),
             ("XDG_RUNTIME_DIR", self.path("run")),
-            ("CONTAINERS_REGISTRIES_CONF", self.path("config/containers/registries.conf")),
+            ("CONTAINERS_REGISTRIES_CONF", self.path(REGISTRIES)),
             ("TMPDIR", self.path("tmp")),
             ("LANG", "C.UTF-8".into()),
             ("TZ", "UTC".into()),
