@@ -96,7 +96,12 @@ impl From<conex_sys::Error> for Error {
 }
 
 impl From<std::io::Error> for Error {
+    /// A reader over the network or a layer carries an [`Error`] inside: that one comes out again, kind and all.
     fn from(error: std::io::Error) -> Self {
+        let error = match error.downcast::<Self>() {
+            Ok(carried) => return carried,
+            Err(other) => other,
+        };
         let kind = match error.kind() {
             std::io::ErrorKind::NotFound => ErrorKind::NotFound,
             std::io::ErrorKind::AlreadyExists => ErrorKind::Exists,

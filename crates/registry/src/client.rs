@@ -1,33 +1,102 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The client: connections and tokens, shared by all threads and all repositories.
+//! The client: hosts, connections and warnings, shared by all threads and all repositories.
 
-use std::sync::Arc;
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex};
 
 use conex_spec::distribution::Reference;
+use ureq::http::HeaderMap;
 
-use crate::{Remote, Settings};
+use crate::http::{Agents, Host};
+use crate::settings::lock;
+use crate::{Remote, Result, Settings};
+
+/// Most bytes of warnings from one answer (distribution-spec #warnings).
+const WARNINGS_CAP: usize = 4096;
 
 /// Cheap to clone; clones share connections and tokens.
 #[derive(Clone, Debug)]
 pub struct Client {
-    #[expect(dead_code, reason = "skeleton")]
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
 }
 
 #[derive(Debug)]
-struct Shared {
-    #[expect(dead_code, reason = "skeleton")]
-    settings: Settings,
+pub(crate) struct Shared {
+    pub(crate) settings: Settings,
+    pub(crate) agents: Agents,
+    hosts: Mutex<HashMap<(String, bool), Arc<Host>>>,
+    warned: Mutex<HashSet<String>>,
 }
 
 impl Client {
     /// Opens no connection and reads no certificate yet.
     pub fn new(settings: Settings) -> Self {
-        Self { shared: Arc::new(Shared { settings }) }
+        Self {
+            shared: Arc::new(Shared {
+                settings,
+                agents: Agents::default(),
+                hosts: Mutex::default(),
+                warned: Mutex::default(),
+            }),
+        }
     }
 
     /// The image or repository that `reference` names, seen through this client.
     pub fn remote(&self, reference: &Reference) -> Remote {
         Remote::new(self.clone(), reference.clone())
+    }
+}
+
+impl Shared {
+    /// The host called `name`.
+    pub(crate) fn host(&self, name: &str, insecure: bool) -> Result<Arc<Host>> {
+        let mut hosts = lock(&self.hosts);
+        if let Some(host) = hosts.get(&(name.to_owned(), insecure)) {
+            return Ok(host.clone());
+        }
+        let host = Arc::new(Host::new(name, insecure, self.settings.tls.verify)?);
+        hosts.insert((name.to_owned(), insecure), host.clone());
+        Ok(host)
+    }
+
+    /// Passes on each distinct warning once.
+    pub(crate) fn heed_warnings(&self, headers: &HeaderMap) {
+        let Some(listener) = &self.settings.on_warning else { return };
+        let mut room = WARNINGS_CAP;
+        for value in headers.get_all("warning") {
+            let Some(text) = value.to_str().ok().and_then(warning_text) else { continue };
+            if text.len() > room {
+                return;
+            }
+            room -= text.len();
+            if lock(&self.warned).insert(text.clone()) {
+                listener(&text);
+            }
+        }
+    }
+}
+
+/// `299 - "text"`, with `\"` and `\\` inside.
+fn warning_text(value: &str) -> Option<String> {
+    let quoted = value.trim().strip_prefix("299 - \"")?.strip_suffix('"')?;
+    let mut text = String::with_capacity(quoted.len());
+    let mut chars = quoted.chars();
+    while let Some(c) = chars.next() {
+        let c = if c == '\\' { chars.next()? } else { c };
+        text.push(if c.is_control() { ' ' } else { c });
+    }
+    Some(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::warning_text;
+
+    #[test]
+    fn a_warning_is_unquoted_and_harmless() {
+        assert_eq!(warning_text(r#"299 - "say \"when\"""#).unwrap(), "say \"when\"");
+        assert_eq!(warning_text("299 - \"a\u{1b}[2J\"").unwrap(), "a [2J");
+        assert_eq!(warning_text("199 - \"other\""), None);
+        assert_eq!(warning_text("299 - unquoted"), None);
     }
 }

@@ -11,9 +11,17 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+mod auth;
 mod client;
 pub mod config;
+mod discover;
+mod download;
+mod http;
+mod manage;
+mod pull;
+mod push;
 mod remote;
+mod repository;
 mod settings;
 
 pub use client::Client;

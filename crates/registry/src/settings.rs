@@ -3,7 +3,7 @@
 
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::Result;
@@ -124,6 +124,25 @@ pub struct ProxySettings {
     pub no_proxy: Option<String>,
 }
 
+impl ProxySettings {
+    /// Whether `no_proxy` names the host.
+    pub(crate) fn exempts(&self, host: &str, port: u16) -> bool {
+        let Some(list) = &self.no_proxy else { return false };
+        list.split(',').map(str::trim).filter(|entry| !entry.is_empty()).any(|entry| {
+            if entry == "*" {
+                return true;
+            }
+            let (name, only) = match entry.rsplit_once(':') {
+                Some((name, digits)) if !name.contains(':') => (name, digits.parse::<u16>().ok()),
+                _ => (entry, None),
+            };
+            let domain = name.trim_start_matches('*').trim_start_matches('.').to_ascii_lowercase();
+            let same = host == domain || host.strip_suffix(&domain).is_some_and(|rest| rest.ends_with('.'));
+            same && only.is_none_or(|only| only == port)
+        })
+    }
+}
+
 /// How long to wait, how often to try.
 #[derive(Clone, Debug)]
 pub struct Patience {
@@ -154,5 +173,37 @@ impl Default for Patience {
             backoff: Duration::from_millis(500),
             longest_pause: Duration::from_secs(60),
         }
+    }
+}
+
+/// A lock whose data stays usable when a thread died holding it: everything behind these locks is a cache.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_proxy_names_hosts_domains_and_ports() {
+        let exempts = |list: &str, host: &str| {
+            ProxySettings { no_proxy: Some(list.to_owned()), ..Default::default() }.exempts(host, 443)
+        };
+        assert!(exempts("a.example, .corp.example", "x.corp.example"));
+        assert!(exempts("corp.example", "x.corp.example"));
+        assert!(exempts("*", "anything"));
+        assert!(exempts("a.example:443", "a.example"));
+        assert!(!exempts("a.example:80", "a.example"));
+        assert!(!exempts("a.example", "ba.example"));
+        assert!(!exempts("", "a.example"));
+    }
+
+    #[test]
+    fn a_login_does_not_print_its_secret() {
+        let login = Login::Basic { user: "me".to_owned(), password: "hunter2".to_owned() };
+        assert!(
+            !format!("{login:?} {:?}", Login::Bearer { token: "hunter2".to_owned() }).contains("hunter2")
+        );
     }
 }

@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: Apache-2.0
+//! HTTP as a registry client needs it: one exchange with a host, whatever it takes.
+//!
+//! ```text
+//!  Host::send(ask)
+//!   └ patient   again after 429, 5xx, a broken connection          retry.rs
+//!      └ authorized   a 401 is answered once, with a fresh token   ../auth
+//!         └ follow    redirects, by hand: no secret leaves its origin
+//!            └ once   one request on one connection                agent.rs
+//! ```
+
+mod agent;
+mod answer;
+mod failure;
+mod host;
+mod retry;
+mod url;
+
+pub(crate) use agent::{Agents, Trust};
+pub(crate) use answer::Answer;
+pub(crate) use failure::Failure;
+pub(crate) use host::{Ask, Host, Sending};
+pub(crate) use retry::Pauses;
+pub(crate) use url::{Origin, escape, is_internal, join, parse as parse_uri, with_query};
