@@ -6,10 +6,9 @@
 //! crates both use, and with them start-up cost.
 
 use std::fs;
-use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use conex_testkit::{binaries, require};
 
 use crate::{host, shell};
@@ -24,69 +23,44 @@ pub fn main() -> Result<()> {
     shell::stage("what building needs", || host::install(&[host::BUILD]))?;
     let built = build("dist")?;
     let dist = shell::target().join("dist");
-    install(&built, &dist)?;
-    for name in ["conex-runtime", "conex"] {
-        describe(&dist.join(name))?;
-    }
-    Ok(())
+    binaries::install(&dist, &built.conex, &built.runtime);
+    ["conex-runtime", "conex"].iter().try_for_each(|name| describe(&dist.join(name)))
 }
 
 /// Builds both for a profile, static against musl where that can be had, against glibc otherwise.
 pub fn build(profile: &str) -> Result<Programs> {
-    let musl = host::musl_target();
-    if !musl {
-        println!("    no musl target or no musl-gcc: static programs against glibc instead");
-    }
-    let one = |package: &str| {
-        shell::stage(&format!("building {package}, static, profile {profile}"), || {
-            build_one(package, profile, musl)
-        })
-    };
-    Ok(Programs { runtime: one("conex-runtime")?, conex: one("conex")? })
+    Ok(Programs {
+        runtime: build_one("conex-runtime", "conex-runtime", profile)?,
+        conex: build_one("conex", "conex", profile)?,
+    })
 }
 
-fn build_one(package: &str, profile: &str, musl: bool) -> Result<PathBuf> {
-    let target = if musl { host::MUSL } else { "x86_64-unknown-linux-gnu" };
-    let mut cargo = shell::cargo();
-    cargo.args([
-        "build",
-        "--quiet",
-        "--locked",
-        "--package",
-        package,
-        "--profile",
-        profile,
-        "--target",
-        target,
-    ]);
-    if !musl {
-        cargo.env("RUSTFLAGS", "-C target-feature=+crt-static");
-    }
-    shell::run(&mut cargo)?;
-    let built = shell::target().join(target).join(profile).join(package);
-    ensure!(built.is_file(), "cargo built no {}", built.display());
-    Ok(built)
-}
-
-/// Copies both to a directory and links their other names.
-fn install(built: &Programs, directory: &Path) -> Result<()> {
-    fs::create_dir_all(directory)?;
-    for (program, name, links) in [
-        (&built.conex, "conex", &binaries::CONEX_NAMES[..]),
-        (&built.runtime, "conex-runtime", &binaries::RUNTIME_NAMES[..]),
-    ] {
-        let staged = directory.join(format!(".{name}"));
-        fs::copy(program, &staged).with_context(|| format!("copy {}", program.display()))?;
-        fs::rename(&staged, directory.join(name))?;
-        for link in links {
-            let link = directory.join(link);
-            if fs::symlink_metadata(&link).is_ok() {
-                fs::remove_file(&link)?;
-            }
-            symlink(name, &link)?;
+/// Builds one program of a package; its path.
+pub fn build_one(package: &str, program: &str, profile: &str) -> Result<PathBuf> {
+    shell::stage(&format!("building {program}, static, profile {profile}"), || {
+        let musl = host::musl_target();
+        let target = if musl { host::MUSL } else { "x86_64-unknown-linux-gnu" };
+        let mut cargo = shell::cargo();
+        cargo.args([
+            "build",
+            "--quiet",
+            "--locked",
+            "--package",
+            package,
+            "--profile",
+            profile,
+            "--target",
+            target,
+        ]);
+        if !musl {
+            println!("    no target {} or no musl-gcc: against glibc instead", host::MUSL);
+            cargo.env("RUSTFLAGS", "-C target-feature=+crt-static");
         }
-    }
-    Ok(())
+        shell::run(&mut cargo)?;
+        let built = shell::target().join(target).join(profile).join(program);
+        ensure!(built.is_file(), "cargo built no {}", built.display());
+        Ok(built)
+    })
 }
 
 /// Says what a program is; fails when it is not static.

@@ -2,7 +2,9 @@
 //! The project's own chores, as `cargo xtask VERB`: no shell scripts, no programs that a fresh machine lacks.
 #![forbid(unsafe_code)]
 
+mod bench;
 mod check_deps;
+mod demo;
 mod dist;
 mod host;
 mod shell;
@@ -21,6 +23,7 @@ cargo xtask VERB
       --only FILTER    only tests whose name has this in it, and no other check
       --offline        install nothing
   dist                 both programs, static and stripped, in target/dist/, with their other names as links
+  bench start|pull     tables against peers and floors, from one run; [--rounds N]
   check-deps           arrows between rooms, the runtime's whitelist, licences, bans, duplicates
   sizes                the longest files and functions
 ";
@@ -32,8 +35,10 @@ fn main() -> ExitCode {
     let wants_help = rest.iter().any(|word| word == "--help" || word == "-h");
     let result = match verb.as_str() {
         _ if wants_help => help(),
+        "demo" => demo::main(&rest),
         "test" => test::main(&rest),
         "dist" => dist::main(),
+        "bench" => bench::main(&rest),
         "check-deps" => check_deps::main(),
         "sizes" => sizes::main(),
         "" | "help" | "--help" | "-h" => help(),

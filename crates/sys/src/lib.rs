@@ -24,6 +24,7 @@ pub mod seccomp;
 pub mod signal;
 pub mod socket;
 pub mod tty;
+pub mod usage;
 
 pub use error::{Error, Result};
 pub use rustix::io::Errno;

@@ -2,6 +2,7 @@
 //! The two programs under test. `cargo xtask test` builds them once and names them in the environment; without
 //! it, the first test that asks builds them.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
@@ -28,18 +29,24 @@ pub fn runtime() -> &'static Path {
     PATH.get_or_init(|| named_or_built(RUNTIME, "conex-runtime"))
 }
 
-/// Both programs side by side in a directory, with every personality as a symlink.
-pub fn install(directory: &Path) {
-    std::fs::create_dir_all(directory).expect("make the directory for programs");
+/// Both programs side by side in a directory, with every personality as a symlink. What was there is replaced in
+/// one step, so that a program that runs meanwhile is not disturbed.
+pub fn install(directory: &Path, conex: &Path, runtime: &Path) {
+    fs::create_dir_all(directory).expect("make the directory for programs");
     for (program, name, links) in
-        [(conex(), "conex", &CONEX_NAMES[..]), (runtime(), "conex-runtime", &RUNTIME_NAMES[..])]
+        [(conex, "conex", &CONEX_NAMES[..]), (runtime, "conex-runtime", &RUNTIME_NAMES[..])]
     {
-        let placed = directory.join(name);
-        std::fs::hard_link(program, &placed)
-            .or_else(|_| std::fs::copy(program, &placed).map(drop))
-            .expect("place a program");
+        let place = |make: &dyn Fn(&Path) -> std::io::Result<()>, name: &str| {
+            let staged = directory.join(format!(".{name}"));
+            let _ = fs::remove_file(&staged);
+            make(&staged).and_then(|()| fs::rename(&staged, directory.join(name))).expect("place a program");
+        };
+        place(
+            &|staged| fs::hard_link(program, staged).or_else(|_| fs::copy(program, staged).map(drop)),
+            name,
+        );
         for link in links {
-            std::os::unix::fs::symlink(name, directory.join(link)).expect("link a personality");
+            place(&|staged| std::os::unix::fs::symlink(name, staged), link);
         }
     }
 }

@@ -101,11 +101,16 @@ impl Sandbox {
 
     /// The directory with both programs and all personalities, made when first asked for.
     pub fn programs(&self) -> PathBuf {
-        let bin = self.path("bin");
+        let bin = self.programs_directory();
         if !bin.exists() {
-            binaries::install(&bin);
+            binaries::install(&bin, binaries::conex(), binaries::runtime());
         }
         bin
+    }
+
+    /// Where [`Sandbox::programs`] are, once they are there.
+    pub fn programs_directory(&self) -> PathBuf {
+        self.path("bin")
     }
 
     /// Maps registries' public names to one on loopback, as `registries.conf` says it.
@@ -134,6 +139,11 @@ impl Sandbox {
             ("LANG", "C.UTF-8".into()),
             ("TZ", "UTC".into()),
         ]
+    }
+
+    /// Ends the work here without looking for leaks: whoever calls it has looked.
+    pub fn remove(mut self) {
+        self.finished = true;
     }
 
     /// Ends the test's work here: panics when a mount, cgroup, process, interface or file is left.

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+//! One measurement: a program's wall and processor time and its peak resident set, by `conex-bill`.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+
+/// What one run cost.
+#[derive(Clone, Copy, Debug)]
+pub struct Sample {
+    pub wall: Duration,
+    pub user: Duration,
+    pub system: Duration,
+    pub peak_rss_kib: u64,
+}
+
+/// Starts programs through `conex-bill`.
+pub struct Bill {
+    program: PathBuf,
+}
+
+/// A contestant: a name, and what it does in each round.
+pub struct Contestant<'a> {
+    pub name: &'static str,
+    /// Makes the command of a round; what it does beforehand is not measured.
+    pub command: Box<dyn Fn(usize) -> Command + 'a>,
+    /// Cleans up after a round, unmeasured.
+    pub after: Box<dyn Fn(usize) + 'a>,
+}
+
+impl Bill {
+    pub fn new(program: &Path) -> Self {
+        Self { program: program.to_owned() }
+    }
+
+    /// Runs a command to its end; an error when it fails.
+    pub fn measure(&self, command: &Command) -> Result<Sample> {
+        let scratch = tempfile::tempdir()?;
+        let bill = scratch.path().join("bill");
+        let mut measured = Command::new(&self.program);
+        measured.arg(&bill).arg(command.get_program()).args(command.get_args()).env_clear();
+        for (key, value) in command.get_envs() {
+            measured.envs(value.map(|value| (key, value)));
+        }
+        if let Some(directory) = command.get_current_dir() {
+            measured.current_dir(directory);
+        }
+        let output = measured.output()?;
+        let line = std::fs::read_to_string(&bill).with_context(|| format!("{command:?}: {output:?}"))?;
+        let figures: Vec<u64> = line.split_whitespace().map(str::parse).collect::<Result<_, _>>()?;
+        let [code, wall, user, system, peak_rss_kib] = figures[..] else {
+            anyhow::bail!("a bill of {line:?}")
+        };
+        ensure!(code == 0, "{command:?} exits {code}: {}", String::from_utf8_lossy(&output.stderr));
+        let us = Duration::from_micros;
+        Ok(Sample { wall: Duration::from_nanos(wall), user: us(user), system: us(system), peak_rss_kib })
+    }
+}
