@@ -33,6 +33,15 @@ pub struct Hierarchy {
     pub own_path: String,
 }
 
+impl Hierarchy {
+    /// Where the caller is, below the mount point.
+    pub fn own_directory(&self) -> String {
+        let root = self.mount_root.trim_end_matches('/');
+        let below = self.own_path.strip_prefix(root).unwrap_or(&self.own_path);
+        below.trim_end_matches('/').into()
+    }
+}
+
 impl Layout {
     /// Reads /proc/self/mountinfo and /proc/self/cgroup.
     pub fn detect() -> Result<Self> {

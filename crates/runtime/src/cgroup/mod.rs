@@ -2,19 +2,21 @@
 //! Control groups: where a container is accounted, limited, frozen and killed. cgroup v2, v1, and the hybrid of
 //! both, through cgroupfs.
 
+mod display;
 mod layout;
 
 use std::collections::BTreeMap;
 use std::os::fd::BorrowedFd;
 
 use conex_spec::runtime::Resources;
+use serde::Serialize;
 
 pub use layout::{Hierarchy, Layout, Version};
 
 use crate::{Error, ErrorKind, Result};
 
 /// A container's place in every hierarchy and its limits; part of the plan.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct CgroupPlan {
     pub driver: Driver,
     /// One directory on the host per hierarchy, absolute. For v2 there is exactly one, with the key "".
@@ -28,7 +30,7 @@ pub struct CgroupPlan {
 }
 
 /// Who makes the directories.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub enum Driver {
     #[default]
     Cgroupfs,

@@ -3,10 +3,57 @@
 
 use std::fmt;
 
+use super::mounts::attribute_words;
 use super::{
-    AdditionalGroups, AfterClone, BeforeClone, CapabilitySet, EnterRoot, HookMoment, Mount, MountAttr,
-    MountSource, Propagation, PropagationKind, Question, Step,
+    AdditionalGroups, AfterClone, BeforeClone, CapabilitySet, EnterRoot, HookMoment, Mount, MountSource,
+    Plan, Propagation, PropagationKind, Question, Step,
 };
+
+/// The whole runbook.
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "root filesystem {}", self.rootfs)?;
+        writeln!(f, "cgroup")?;
+        writeln!(f, "      {}", self.cgroup)?;
+        numbered(f, "before clone, on the host", &self.before_clone)?;
+        let created: Vec<_> = self.create.iter().map(|kind| kind.name()).collect();
+        writeln!(
+            f,
+            "clone with new namespaces: {}",
+            if created.is_empty() { "none".into() } else { created.join(" ") }
+        )?;
+        for joined in &self.join {
+            writeln!(f, "      join {} of {}", joined.kind, joined.path)?;
+        }
+        for (name, maps) in self.id_maps.iter().flat_map(|maps| [("uid", &maps.uid), ("gid", &maps.gid)]) {
+            for map in maps {
+                writeln!(
+                    f,
+                    "      map {name} {} to {} on the host, {} ids",
+                    map.container_id, map.host_id, map.size
+                )?;
+            }
+        }
+        for (clock, offset) in &self.time_offsets {
+            writeln!(f, "      shift {clock} by {}.{:09} s", offset.secs, offset.nanosecs)?;
+        }
+        numbered(f, "after clone, on the host", &self.after_clone)?;
+        numbered(f, "in the container", &self.steps)?;
+        for (moment, hooks) in [("poststart", &self.hooks.poststart), ("poststop", &self.hooks.poststop)] {
+            if !hooks.is_empty() {
+                writeln!(f, "later: run {} ({moment})", hook_count(hooks.len()))?;
+            }
+        }
+        self.warnings.iter().try_for_each(|warning| writeln!(f, "warning: {warning}"))
+    }
+}
+
+fn numbered<T: fmt::Display>(f: &mut fmt::Formatter<'_>, title: &str, lines: &[T]) -> fmt::Result {
+    if !lines.is_empty() {
+        writeln!(f, "{title}")?;
+    }
+    lines.iter().enumerate().try_for_each(|(index, line)| writeln!(f, "{:4}  {line}", index + 1))
+}
 
 impl fmt::Display for Step {
     #[expect(clippy::too_many_lines, reason = "a flat match: one arm for each kind of step")]
@@ -106,12 +153,11 @@ impl fmt::Display for Mount {
         } else {
             write!(f, "{} at {}", self.source, self.target)?;
         }
-        let mut words = Vec::new();
-        attribute_words(self.attr, "", &mut words);
-        attribute_words(self.recursive_attr, "r", &mut words);
+        let mut words = attribute_words(self);
         words.extend(self.propagation.iter().map(ToString::to_string));
         if let MountSource::Filesystem { options, .. } | MountSource::Cgroup2 { options, .. } = &self.source {
-            words.extend(options.iter().map(|(key, value)| match value {
+            let own = options.iter().filter(|(key, value)| key != "ro" || value.is_some());
+            words.extend(own.map(|(key, value)| match value {
                 Some(value) => format!("{key}={value}"),
                 None => key.clone(),
             }));
@@ -220,5 +266,3 @@ fn rlimits(f: &mut fmt::Formatter<'_>, limits: &[conex_spec::runtime::Rlimit]) -
     }
     Ok(())
 }
-
-fn attribute_words(_attr: MountAttr, _prefix: &str, _words: &mut Vec<String>) {}

@@ -19,18 +19,30 @@
 //!  `start` opens the fifo ────────────────────────►   startContainer hooks, execve
 //! ```
 
+mod cgroup;
+mod credentials;
+mod devices;
 mod display;
+mod limits;
+mod mount_options;
+mod mounts;
+mod namespaces;
+mod rootfs;
+mod seccomp;
 
 use conex_spec::runtime::{
-    Hook, Hooks, IdMapping, IoPriority, MemoryPolicy, NamespaceKind, PersonalityDomain, Rlimit, Scheduler,
-    TimeOffset,
+    Config, DeviceKind, Hook, Hooks, IdMapping, IoPriority, Linux, MemoryPolicy, NamespaceKind,
+    PersonalityDomain, Rlimit, Scheduler, TimeOffset,
 };
+use serde::Serialize;
+
+pub use mount_options::NAMES as MOUNT_OPTIONS;
 
 use crate::cgroup::CgroupPlan;
 use crate::seccomp::Filter;
 
 /// Everything that `create` will do.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Plan {
     /// Absolute path of the root filesystem on the host.
     pub rootfs: String,
@@ -57,14 +69,14 @@ pub struct Plan {
 }
 
 /// A namespace that exists.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct JoinNamespace {
     pub kind: NamespaceKind,
     pub path: String,
 }
 
 /// The two maps of a new user namespace.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct IdMaps {
     pub uid: Vec<IdMapping>,
     pub gid: Vec<IdMapping>,
@@ -72,7 +84,7 @@ pub struct IdMaps {
 }
 
 /// Who may write the maps.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub enum MapWriter {
     /// The runtime itself: it is privileged, or maps nothing but its own ids (setgroups is denied first then).
     Direct,
@@ -81,7 +93,7 @@ pub enum MapWriter {
 }
 
 /// Work that needs the host's privileges or its mount tree.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub enum BeforeClone {
     /// Open the source of a bind mount that the container's user may be unable to reach: `open_tree(CLONE)`, and
     /// with `idmap` a mapped one. [`MountSource::Opened`] refers to it by position.
@@ -89,7 +101,7 @@ pub enum BeforeClone {
 }
 
 /// How the ids of a mount are shifted.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct IdMap {
     pub mapping: IdMapSource,
     /// All mounts below, too.
@@ -97,7 +109,7 @@ pub struct IdMap {
 }
 
 /// Where the shift comes from.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub enum IdMapSource {
     Maps {
         uid: Vec<IdMapping>,
@@ -110,7 +122,7 @@ pub enum IdMapSource {
 }
 
 /// Work that needs the new process to exist and the caller's privileges on the host.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub enum AfterClone {
     WriteIdMaps,
     /// Move the process there, unless `clone3` already did, and write the limits.
@@ -126,7 +138,7 @@ pub enum AfterClone {
 }
 
 /// One thing that the new process does to itself. Paths are the container's unless a field says otherwise.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub enum Step {
     /// A new session keyring, so that the host's keys stay out of reach.
     JoinKeyring {
@@ -266,7 +278,7 @@ pub enum Step {
 }
 
 /// What only the parent can do. It has the same plan, so the number of the step is all that is sent.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub enum Question {
     /// Run prestart and createRuntime hooks in the runtime's namespaces.
     RuntimeHooks { prestart: Vec<Hook>, create_runtime: Vec<Hook> },
@@ -274,13 +286,13 @@ pub enum Question {
     Rlimits { limits: Vec<Rlimit> },
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub enum HookMoment {
     CreateContainer,
     StartContainer,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub enum EnterRoot {
     Pivot,
     /// `--no-pivot`: move the root mount over `/` and chroot (a ramdisk cannot be pivoted away from).
@@ -290,13 +302,13 @@ pub enum EnterRoot {
 }
 
 /// mount_setattr(2)'s `propagation`, or MS_* of mount(2).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Propagation {
     pub kind: PropagationKind,
     pub recursive: bool,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub enum PropagationKind {
     Private,
     Slave,
@@ -305,7 +317,7 @@ pub enum PropagationKind {
 }
 
 /// One mount, ready for fsopen/open_tree, mount_setattr, move_mount.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Mount {
     pub source: MountSource,
     /// Absolute, inside the container.
@@ -313,6 +325,9 @@ pub struct Mount {
     pub target_rule: TargetRule,
     /// Of this mount alone. For a bind mount applied only if it asks for anything, else the source's stay.
     pub attr: MountAttr,
+    /// Switched off as well, unless the kernel has locked them (a mount from outside of a user namespace): a bind
+    /// mount that asks for anything gets exactly what it asks for.
+    pub reset: u64,
     /// Of this mount and all below it (`rro`, `rnosuid`, …).
     pub recursive_attr: MountAttr,
     pub propagation: Vec<Propagation>,
@@ -322,9 +337,10 @@ pub struct Mount {
     pub remount: bool,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub enum MountSource {
-    /// A filesystem, with its own options as fsconfig(2) takes them: flags have no value.
+    /// A filesystem, with its own options as fsconfig(2) takes them: flags have no value. A tmpfs without `mode` gets
+    /// the mode of the directory that it covers.
     Filesystem { kind: String, name: String, options: Vec<(String, Option<String>)> },
     /// `path` is the host's, absolute.
     Bind { path: String, recursive: bool },
@@ -336,7 +352,7 @@ pub enum MountSource {
 }
 
 /// What the target must be, and what is created where it is missing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub enum TargetRule {
     /// A directory; links inside the root are followed.
     Directory,
@@ -347,16 +363,16 @@ pub enum TargetRule {
 }
 
 /// MOUNT_ATTR_* of mount_setattr(2).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct MountAttr {
     pub set: u64,
     pub clear: u64,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct DeviceNode {
     pub path: String,
-    pub kind: conex_spec::runtime::DeviceKind,
+    pub kind: DeviceKind,
     pub major: u32,
     pub minor: u32,
     /// Permission bits.
@@ -367,32 +383,33 @@ pub struct DeviceNode {
     pub bind: bool,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct SeccompStep {
     pub filter: Filter,
     /// Where to send the notify descriptor, if the filter has notify rules.
     pub listener: Option<Listener>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Listener {
     /// A unix socket of the host: the parent connects.
     pub path: String,
     pub metadata: String,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub enum AdditionalGroups {
+    /// An empty list is skipped where setgroups(2) turns out to be denied.
     Set(Vec<u32>),
     /// setgroups(2) is denied in this user namespace: the caller's groups stay.
     Keep,
 }
 
 /// One bit per capability number.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct CapabilitySet(pub u64);
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Capabilities {
     pub effective: CapabilitySet,
     pub permitted: CapabilitySet,
@@ -424,6 +441,8 @@ pub struct Host {
     pub in_user_namespace: bool,
     pub cgroup: crate::cgroup::Layout,
     pub selinux: bool,
+    /// /run/systemd/system exists.
+    pub systemd: bool,
     /// /proc/kcore exists.
     pub kcore: bool,
     /// The highest capability that the kernel knows.
@@ -431,18 +450,74 @@ pub struct Host {
 }
 
 /// Decides everything. The configuration must have passed validation.
-pub fn plan(
-    _config: &conex_spec::runtime::Config,
-    _request: &Request,
-    _host: &Host,
-) -> Result<Plan, PlanError> {
-    Err(PlanError { message: "planning is not written yet".into() })
+pub fn plan(config: &Config, request: &Request, host: &Host) -> Result<Plan, PlanError> {
+    let process =
+        config.process.as_ref().ok_or_else(|| PlanError::new("process property must not be empty"))?;
+    let mut draft =
+        Draft { config, request, host, before_clone: Vec::new(), steps: Vec::new(), warnings: Vec::new() };
+    let id_maps = draft.id_maps()?;
+    let cgroup = draft.cgroup()?;
+    draft.keyring(process);
+    draft.root_filesystem(&cgroup)?;
+    draft.console(process);
+    draft.finish_root_filesystem();
+    draft.identity(process);
+    draft.restrict_paths();
+    draft.scheduling(process);
+    draft.credentials(process, id_maps.as_ref())?;
+    draft.execution(process);
+    Ok(Plan {
+        rootfs: draft.rootfs(),
+        create: draft.namespaces_to_create(),
+        join: draft.namespaces_to_join(),
+        time_offsets: draft.time_offsets(),
+        after_clone: draft.after_clone(process, id_maps.is_some()),
+        id_maps,
+        cgroup,
+        before_clone: draft.before_clone,
+        steps: draft.steps,
+        hooks: config.hooks.clone(),
+        warnings: draft.warnings,
+    })
+}
+
+/// The three inputs, and the lists as they grow. Each chapter's decisions are methods in a file of their own.
+struct Draft<'a> {
+    config: &'a Config,
+    request: &'a Request,
+    host: &'a Host,
+    before_clone: Vec<BeforeClone>,
+    steps: Vec<Step>,
+    warnings: Vec<String>,
+}
+
+impl Draft<'_> {
+    /// The `linux` object; a configuration without one asks for nothing.
+    fn linux(&self) -> &Linux {
+        static NOTHING: std::sync::LazyLock<Linux> = std::sync::LazyLock::new(Linux::default);
+        self.config.linux.as_ref().unwrap_or(&NOTHING)
+    }
+
+    /// A path of the configuration: absolute, or relative to the bundle.
+    fn on_host(&self, path: &str) -> String {
+        if path.starts_with('/') { path.into() } else { format!("{}/{path}", self.request.bundle) }
+    }
+
+    fn rootfs(&self) -> String {
+        self.on_host(self.config.root.as_ref().map_or("", |root| &root.path))
+    }
 }
 
 /// A configuration that is valid in itself but asks for what cannot be had here.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PlanError {
     pub message: String,
+}
+
+impl PlanError {
+    fn new(message: impl Into<String>) -> Self {
+        Self { message: message.into() }
+    }
 }
 
 impl std::fmt::Display for PlanError {

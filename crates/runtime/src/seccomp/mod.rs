@@ -2,33 +2,28 @@
 //! A seccomp profile becomes a classic BPF program. Pure: loading it is `sys`'s job.
 
 use conex_spec::runtime::Seccomp;
-
-/// One classic BPF instruction (`struct sock_filter`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(C)]
-pub struct Instruction {
-    pub code: u16,
-    pub jt: u8,
-    pub jf: u8,
-    pub k: u32,
-}
+use conex_sys::seccomp::{Instruction, NEW_LISTENER};
+use serde::Serialize;
 
 /// What seccomp(2) with SECCOMP_SET_MODE_FILTER takes.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Filter {
+    #[serde(serialize_with = "program_length")]
     pub program: Vec<Instruction>,
     /// SECCOMP_FILTER_FLAG_*, with NEW_LISTENER if a rule notifies.
     pub flags: u32,
 }
 
 impl Filter {
-    /// SECCOMP_FILTER_FLAG_NEW_LISTENER.
-    pub const NEW_LISTENER: u32 = 1 << 3;
-
     /// Whether loading it returns a descriptor to notify an agent through.
     pub fn notifies(&self) -> bool {
-        self.flags & Self::NEW_LISTENER != 0
+        self.flags & NEW_LISTENER != 0
     }
+}
+
+/// A plan shows how long a program is; its instructions say nothing to a reader.
+fn program_length<S: serde::Serializer>(program: &[Instruction], writer: S) -> Result<S::Ok, S::Error> {
+    writer.serialize_u64(program.len() as u64)
 }
 
 /// Compiles a profile for the machine that this program runs on.

@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The cgroup's part of a plan, in words.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use super::{CgroupPlan, Driver};
+
+impl fmt::Display for CgroupPlan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.driver {
+            Driver::Disabled => return f.write_str("none"),
+            Driver::Systemd => f.write_str("systemd")?,
+            Driver::Cgroupfs => f.write_str("cgroupfs")?,
+        }
+        let directories: BTreeSet<_> = self.directories.values().collect();
+        for directory in directories {
+            write!(f, " {directory}")?;
+        }
+        if self.best_effort {
+            f.write_str(", as far as permitted")?;
+        }
+        if let Some(owner) = self.owner {
+            write!(f, ", managed by uid {owner}")?;
+        }
+        let mut limits = self.resources.clone();
+        let rules = std::mem::take(&mut limits.devices).len();
+        let limits = serde_json::to_string(&limits).map_err(|_| fmt::Error)?;
+        write!(f, "; {rules} device rules; limits {limits}")
+    }
+}

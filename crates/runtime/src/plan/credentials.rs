@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Who the process becomes, and the last steps up to execve.
+//!
+//! The order is delicate: without no_new_privs a filter can only be loaded while CAP_SYS_ADMIN is there, so it
+//! comes before the change of user; with it, as late as possible, so that the fewest system calls pass it.
+
+use conex_spec::runtime::Process;
+
+use super::{
+    AdditionalGroups, Capabilities, CapabilitySet, Draft, HookMoment, IdMaps, MapWriter, PlanError, Step,
+};
+
+impl Draft<'_> {
+    pub(super) fn credentials(
+        &mut self,
+        process: &Process,
+        id_maps: Option<&IdMaps>,
+    ) -> Result<(), PlanError> {
+        if !process.selinux_label.is_empty() {
+            if !self.host.selinux {
+                return Err(PlanError::new(
+                    "selinux label is specified in config, but selinux is disabled or not supported",
+                ));
+            }
+            self.steps.push(Step::SelinuxLabel { label: process.selinux_label.clone() });
+        }
+        if !process.no_new_privileges {
+            self.seccomp()?;
+        }
+        let groups = self.groups(process, id_maps)?;
+        let (bounding, sets) = self.capabilities(process);
+        self.steps.extend([
+            Step::CloseDescriptorsFrom { first: 3 + self.request.preserve_fds },
+            Step::EnterWorkingDirectory { path: process.cwd.clone() },
+        ]);
+        if !process.env.iter().any(|variable| variable.len() > 5 && variable.starts_with("HOME=")) {
+            self.steps.push(Step::DefaultHome { uid: process.user.uid });
+        }
+        self.steps.extend([
+            Step::DropBoundingSet { keep: bounding },
+            Step::SetUser { uid: process.user.uid, gid: process.user.gid, groups },
+            Step::ConfirmWorkingDirectory { path: process.cwd.clone() },
+            Step::SetCapabilities(sets),
+            Step::FindProgram { name: process.args.first().cloned().unwrap_or_default() },
+        ]);
+        if process.no_new_privileges {
+            self.seccomp()?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn execution(&mut self, process: &Process) {
+        self.steps.push(Step::AwaitStart);
+        let mut hooks = self.config.hooks.start_container.clone();
+        if !hooks.is_empty() {
+            for hook in hooks.iter_mut().filter(|hook| hook.env.is_empty()) {
+                hook.env.clone_from(&process.env);
+            }
+            self.steps.push(Step::Hooks { moment: HookMoment::StartContainer, hooks });
+        }
+        self.steps.push(Step::Execute { args: process.args.clone(), env: process.env.clone() });
+    }
+
+    /// A map of the caller's own id alone is only to be had where setgroups(2) is denied.
+    fn groups(&self, process: &Process, id_maps: Option<&IdMaps>) -> Result<AdditionalGroups, PlanError> {
+        let denied = self.host.euid != 0 && id_maps.is_some_and(|maps| maps.writer == MapWriter::Direct);
+        if !denied {
+            return Ok(AdditionalGroups::Set(process.user.additional_gids.clone()));
+        }
+        if !process.user.additional_gids.is_empty() {
+            return Err(PlanError::new("cannot set any additional groups in a rootless container"));
+        }
+        Ok(AdditionalGroups::Keep)
+    }
+
+    /// The bounding set and the other four. Unknown names are left out with one warning.
+    fn capabilities(&mut self, process: &Process) -> (CapabilitySet, Capabilities) {
+        let asked = process.capabilities.clone().unwrap_or_default();
+        let mut unknown = Vec::new();
+        let last = self.host.last_capability;
+        let mut set = |names: &[String]| {
+            let mut bits = 0;
+            for name in names {
+                match conex_sys::credentials::capability_number(name).filter(|number| *number <= last) {
+                    Some(number) => bits |= 1 << number,
+                    None if !unknown.contains(name) => unknown.push(name.clone()),
+                    None => {}
+                }
+            }
+            CapabilitySet(bits)
+        };
+        let bounding = set(&asked.bounding);
+        let sets = Capabilities {
+            effective: set(&asked.effective),
+            permitted: set(&asked.permitted),
+            inheritable: set(&asked.inheritable),
+            ambient: set(&asked.ambient),
+        };
+        if !unknown.is_empty() {
+            self.warnings
+                .push(format!("ignoring unknown or unavailable capabilities: {}", unknown.join(" ")));
+        }
+        (bounding, sets)
+    }
+}
