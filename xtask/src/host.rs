@@ -48,6 +48,7 @@ pub const TEST: &[Package] = &[
     package("ip", "iproute2", "looks at interfaces"),
     package("ps", "procps", "looks at processes"),
     package("jq", "jq", "a line of the walkthrough"),
+    package("curl", "curl", "a line of the walkthrough"),
     package("file", "file", "tells static from dynamic programs"),
     package("objdump", "binutils", "finds instructions that must not be there"),
 ];

@@ -5,7 +5,7 @@
 //! ```text
 //! /tmp/conex-test-XXXXXX/     the tag: leaks are recognised by it
 //!   bin/     conex conex-runtime and the personalities; first on PATH
-//!   home/    HOME      config/ XDG_CONFIG_HOME (containers/registries.conf)
+//!   home/    HOME, with .config/ as XDG_CONFIG_HOME (containers/registries.conf)
 //!   data/    XDG_DATA_HOME      run/ XDG_RUNTIME_DIR      cache/ XDG_CACHE_HOME
 //!   tmp/     TMPDIR    work/   where programs start
 //! ```
@@ -19,7 +19,7 @@ use std::process::Command;
 use crate::image::Layout;
 use crate::{binaries, leak, require};
 
-const REGISTRIES: &str = "config/containers/registries.conf";
+const REGISTRIES: &str = "home/.config/containers/registries.conf";
 const SHORT_NAMES: &str = "unqualified-search-registries = [\"docker.io\"]\n";
 
 /// See the module.
@@ -40,7 +40,7 @@ impl Sandbox {
         let path = tempfile::Builder::new().prefix("conex-test-").tempdir().expect("a directory").keep();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("chmod");
         let sandbox = Self { path, finished: false };
-        for name in ["home", "config/containers", "data", "run", "cache", "tmp", "work"] {
+        for name in ["home/.config/containers", "data", "run", "cache", "tmp", "work"] {
             fs::create_dir_all(sandbox.path(name)).expect("make the sandbox's directories");
         }
         fs::write(sandbox.path(REGISTRIES), SHORT_NAMES).expect("write registries.conf");
@@ -130,7 +130,7 @@ impl Sandbox {
         vec![
             ("PATH", std::env::join_paths(path).expect("no colon in these").into()),
             ("HOME", self.path("home")),
-            ("XDG_CONFIG_HOME", self.path("config")),
+            ("XDG_CONFIG_HOME", self.path("home/.config")),
             ("XDG_DATA_HOME", self.path("data")),
             ("XDG_CACHE_HOME", self.path("cache")),
             ("XDG_RUNTIME_DIR", self.path("run")),

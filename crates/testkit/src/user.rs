@@ -36,7 +36,7 @@ impl Sandbox {
     pub fn user(&self, range: Range) -> User<'_> {
         let uid = 64_321;
         self.programs();
-        for name in ["home", "config", "config/containers", "data", "run", "cache", "tmp", "work"] {
+        for name in ["home", "data", "run", "cache", "tmp", "work"] {
             own_tree(&self.path(name), uid);
         }
         let accounts = self.path("accounts");
