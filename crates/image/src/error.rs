@@ -38,7 +38,7 @@ pub struct Error {
 }
 
 /// What every function of this crate returns.
-pub type Result<T> = std::result::Result<T, Error>;
+pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
     /// `message` is a lower-case fragment without a period, naming what and where.

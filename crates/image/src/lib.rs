@@ -9,11 +9,16 @@ pub mod bundle;
 mod error;
 pub mod fsck;
 mod image;
+pub mod layer;
 pub mod layout;
 pub mod manifest;
 pub mod snapshot;
 pub mod store;
+#[cfg(test)]
+#[expect(dead_code, reason = "its last users are being written")]
+mod testing;
 pub mod transfer;
+pub mod verify;
 
 pub use error::{Error, ErrorKind, Result, Wrap};
 pub use image::Image;

@@ -12,6 +12,8 @@ use serde_json::Value;
 use crate::transfer::Source;
 use crate::{Error, ErrorKind, Result};
 
+pub use crate::layer::apply::IdMapping;
+
 /// Reads files of the root filesystem that is to be, for `USER name`.
 pub trait Rootfs {
     /// Opens a regular file by its path inside; `None` where there is none. Never follows a link out.
@@ -68,17 +70,6 @@ pub fn runtime_config(
 ) -> Result<Value> {
     let _ = (image, overrides, rootfs, rootless);
     Err(Error::new(ErrorKind::Unsupported, "make a config.json: not built yet"))
-}
-
-/// One line of an id map, in the order umoci takes it: `container:host:size`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct IdMapping {
-    /// First id in the container.
-    pub container: u32,
-    /// First id on the host.
-    pub host: u32,
-    /// How many.
-    pub size: u32,
 }
 
 /// How to unpack a bundle.

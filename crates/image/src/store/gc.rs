@@ -1,6 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Removing what nothing leads to: mark from index.json, sweep blobs, layers and leftovers.
 
+use std::collections::HashSet;
+
+use conex_spec::image::{Descriptor, ImageConfig};
+use conex_spec::{Algorithm, Digest};
+use conex_sys::Errno;
+use conex_sys::path::{Dir, FileType};
+
+use super::Store;
+use crate::image::MAX_DEPTH;
+use crate::layout::{files, index};
+use crate::manifest::{self, Document};
+use crate::transfer::RawManifest;
+use crate::{Error, Result, Wrap};
+
 /// What gc removed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct GcReport {
@@ -12,4 +26,145 @@ pub struct GcReport {
     pub leftovers: usize,
     /// Bytes of the removed blobs and of the files in the removed layers.
     pub bytes: u64,
+}
+
+/// What names lead to.
+#[derive(Debug, Default)]
+pub(crate) struct Reachable {
+    pub(crate) blobs: HashSet<Digest>,
+    /// Keys of unpacked layers: diff ids and chain ids.
+    pub(crate) layers: HashSet<Digest>,
+}
+
+impl Store {
+    /// Removes all content that no name and no digest of `keep` leads to, and what killed processes left.
+    /// `Busy` while anyone holds [`super::Shared`].
+    pub fn gc(&self, keep: &[Digest]) -> Result<GcReport> {
+        let _alone = self.own()?;
+        let mut reachable = Reachable::default();
+        for root in index::read(&self.root)?.manifests {
+            self.mark(&root, &mut reachable, 0).wrap(|| format!("gc: {}", root.digest))?;
+        }
+        for digest in keep {
+            if let Some(size) = self.blob_size(digest)? {
+                let root = self.guess(digest, size)?;
+                self.mark(&root, &mut reachable, 0).wrap(|| format!("gc: {digest}"))?;
+            }
+        }
+        let mut report = GcReport::default();
+        self.sweep_blobs(&reachable, &mut report)?;
+        self.sweep_layers(&reachable, &mut report)?;
+        self.sweep_leftovers(&mut report)?;
+        Ok(report)
+    }
+
+    /// A descriptor for a manifest of which only the digest is known.
+    fn guess(&self, digest: &Digest, size: u64) -> Result<Descriptor> {
+        let unknown = Descriptor::new("", digest.clone(), size);
+        if size > manifest::MAX_MANIFEST {
+            return Ok(unknown);
+        }
+        let bytes = self.blobs.read(&unknown)?;
+        let media_type = manifest::sniff_media_type(&bytes).unwrap_or_default();
+        Ok(Descriptor { media_type, ..unknown })
+    }
+
+    /// Marks a descriptor and all below it. What is missing is fsck's business.
+    pub(crate) fn mark(&self, root: &Descriptor, seen: &mut Reachable, depth: usize) -> Result<()> {
+        let new = seen.blobs.insert(root.digest.clone());
+        if !new || depth > MAX_DEPTH || !manifest::is_manifest(&root.media_type) {
+            return Ok(());
+        }
+        if self.blob_size(&root.digest)?.is_none() {
+            return Ok(());
+        }
+        let raw = RawManifest { descriptor: root.clone(), bytes: self.blobs.read(root)? };
+        match Document::parse(&raw)? {
+            Document::Index(index) => {
+                for child in &index.manifests {
+                    self.mark(child, seen, depth + 1)?;
+                }
+            }
+            Document::Manifest(manifest) => {
+                seen.blobs.extend(manifest.layers.iter().map(|layer| layer.digest.clone()));
+                seen.blobs.insert(manifest.config.digest.clone());
+                if let Some(config) = self.config(&manifest.config)? {
+                    seen.layers.extend(config.rootfs.diff_ids.iter().map(|diff_id| diff_id.0.clone()));
+                    seen.layers
+                        .extend(crate::image::chain_ids(&config.rootfs.diff_ids).into_iter().map(|id| id.0));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The configuration, if it is an image's and here.
+    pub(crate) fn config(&self, descriptor: &Descriptor) -> Result<Option<ImageConfig>> {
+        if !manifest::is_config(&descriptor.media_type) || !self.has_blob(&descriptor.digest)? {
+            return Ok(None);
+        }
+        manifest::parse_strictly(&self.blobs.read(descriptor)?).map(Some)
+    }
+
+    fn sweep_blobs(&self, reachable: &Reachable, report: &mut GcReport) -> Result<()> {
+        for algorithm in [Algorithm::Sha256, Algorithm::Sha512] {
+            let dir = self.blobs.directory(algorithm)?;
+            for entry in dir.entries()? {
+                let name = entry.name.to_string_lossy();
+                let digest = format!("{}:{name}", algorithm.name()).parse::<Digest>();
+                let Some(stat) = dir.find(&entry.name)? else { continue };
+                let needed = digest.is_ok_and(|digest| reachable.blobs.contains(&digest));
+                if needed || FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
+                    continue;
+                }
+                dir.remove_file(&entry.name)?;
+                report.blobs += 1;
+                report.bytes += stat.st_size.unsigned_abs();
+            }
+        }
+        Ok(())
+    }
+
+    fn sweep_layers(&self, reachable: &Reachable, report: &mut GcReport) -> Result<()> {
+        for entry in self.layers.entries()? {
+            let name = entry.name.to_string_lossy();
+            let key = format!("sha256:{name}").parse::<Digest>();
+            if key.as_ref().is_ok_and(|key| reachable.layers.contains(key)) {
+                continue;
+            }
+            if let Ok(Some(record)) = key.map_err(Error::from).and_then(|key| self.layer_record(&key)) {
+                report.bytes += record.bytes;
+            }
+            // The record goes last, with its directory: until then the next gc finds it.
+            self.layers.remove_all(&entry.name)?;
+            report.layers += 1;
+        }
+        Ok(())
+    }
+
+    /// Nobody holds the store, so everything that is unfinished is somebody's who is dead, except what can be
+    /// continued: partial downloads stay until they are older than what is worth keeping.
+    fn sweep_leftovers(&self, report: &mut GcReport) -> Result<()> {
+        let ingest = self.blobs.ingest_dir();
+        for dir in [ingest, &self.root] {
+            for entry in dir.entries()? {
+                let temporary = entry.name.to_string_lossy().starts_with(files::TEMPORARY);
+                if std::ptr::eq(dir, ingest) || temporary {
+                    report.bytes += size_of(dir, &entry.name)?;
+                    dir.remove_all(&entry.name)?;
+                    report.leftovers += 1;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn size_of(dir: &Dir, name: &std::ffi::OsStr) -> Result<u64> {
+    let found = match dir.stat(name) {
+        Err(error) if error.errno() == Errno::NOENT => return Ok(0),
+        other => other?,
+    };
+    let regular = FileType::from_raw_mode(found.st_mode) == FileType::RegularFile;
+    Ok(if regular { found.st_size.unsigned_abs() } else { 0 })
 }

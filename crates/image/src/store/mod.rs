@@ -6,35 +6,50 @@
 //!   oci-layout                   flock on it: serialises changes of index.json
 //!   index.json                   names, as org.opencontainers.image.ref.name = full canonical reference
 //!   blobs/sha256/<hex>           raw manifests, configurations, compressed layers
-//!   layers/sha256/<hex>/         by diff_id (or chain id, see `layer`): layer.json and diff/, ready for overlayfs
+//!   layers/sha256/<hex>/         by diff_id (or chain id, see `layers`): layer.json and diff/, ready for overlayfs
 //!   ingest/                      partial downloads and unfinished layers, each locked by who works on it
 //! ```
 //! No byte enters but through the verifying reader. All locks are the kernel's (flock): a killed process leaves
 //! files in `ingest/` and nothing else, and the next one continues or removes them.
 
-mod gc;
+pub(crate) mod gc;
+pub(crate) mod layers;
 mod port;
 mod upload;
 
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use conex_spec::Digest;
+use conex_spec::image::annotation::REF_NAME;
 use conex_spec::image::{Descriptor, Platform};
+use conex_sys::path::Dir;
 
+use crate::layout::blob::Blobs;
+use crate::layout::{files, index, make_host_dir};
+use crate::manifest::Document;
 use crate::snapshot::Snapshot;
-use crate::transfer::RawManifest;
-use crate::{Error, ErrorKind, Image, Result};
+use crate::transfer::{BlobReader, RawManifest, Silent, Source};
+use crate::{Error, ErrorKind, Image, Result, Wrap};
 
 pub use gc::GcReport;
 pub use port::{StoreSink, StoreSource};
 pub use upload::Upload;
 
+/// Directories of a store besides the layout's.
+pub(crate) const LAYERS: &str = "layers";
+pub(crate) const INGEST: &str = "ingest";
+
 /// An open store. Cheap; several threads and processes may use one store at a time.
 #[derive(Debug)]
 pub struct Store {
     path: PathBuf,
+    pub(crate) root: Dir,
+    pub(crate) blobs: Blobs,
+    pub(crate) layers: Dir,
+    privileges: OnceLock<layers::Privileges>,
 }
 
 /// A name in the store and what it means.
@@ -52,60 +67,119 @@ pub struct Shared {
     _lock: File,
 }
 
-fn unbuilt<T>(what: &str) -> Result<T> {
-    Err(Error::new(ErrorKind::Unsupported, format!("{what}: not built yet")))
-}
-
 impl Store {
     /// Opens the store at `path`, and makes it (mode 0700) where there is none.
     pub fn open(path: &Path) -> Result<Self> {
-        let _ = path;
-        unbuilt("open a store")
+        let open = || {
+            let root = make_host_dir(path, 0o700)?;
+            // Setuid files and device nodes lie below.
+            if conex_sys::path::stat(&root)?.st_mode & 0o077 != 0 {
+                conex_sys::path::chmod(&root, 0o700)?;
+            }
+            index::create(&root)?;
+            Self::assemble(path, root)
+        };
+        open().map_err(|error: Error| error.wrap(format!("store {}", path.display())))
     }
 
     /// Opens the store at `path`; an error of kind `NotFound` where there is none.
     pub fn open_existing(path: &Path) -> Result<Self> {
-        let _ = path;
-        unbuilt("open a store")
+        let open = || {
+            let root = Dir::open_host(path)?;
+            index::check_marker(&root)?;
+            Self::assemble(path, root)
+        };
+        open().map_err(|error: Error| error.wrap(format!("store {}", path.display())))
     }
 
-    /// Where the store is.
+    fn assemble(path: &Path, root: Dir) -> Result<Self> {
+        let blobs = files::subdirectory(&root, "blobs", 0o700)?;
+        let ingest = files::subdirectory(&root, INGEST, 0o700)?;
+        let layers = files::subdirectory(&files::subdirectory(&root, LAYERS, 0o700)?, "sha256", 0o700)?;
+        let path = std::path::absolute(path)?;
+        let blobs = Blobs::new(blobs, ingest, 0o700);
+        blobs.directory(conex_spec::Algorithm::Sha256)?;
+        Ok(Self { path, root, blobs, layers, privileges: OnceLock::new() })
+    }
+
+    /// Where the store is, absolute.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
     /// Waits for a running gc, then keeps the next one away.
     pub fn share(&self) -> Result<Shared> {
-        unbuilt("lock")
+        let lock = self.root.reopen()?.into_file();
+        lock.lock_shared().wrap(|| format!("lock store {}", self.path.display()))?;
+        Ok(Shared { _lock: lock })
+    }
+
+    /// Nobody else uses the store while the file is open; `Busy` while anybody does.
+    pub(crate) fn own(&self) -> Result<File> {
+        let lock = self.root.reopen()?.into_file();
+        match lock.try_lock() {
+            Ok(()) => Ok(lock),
+            Err(std::fs::TryLockError::WouldBlock) => {
+                let message = format!("store {}: another process is using it", self.path.display());
+                Err(Error::new(ErrorKind::Busy, message)
+                    .with_hint("try again when pulls and uploads have ended"))
+            }
+            Err(std::fs::TryLockError::Error(error)) => Err(error.into()),
+        }
     }
 
     /// All names, in the order of index.json.
     pub fn images(&self) -> Result<Vec<Named>> {
-        unbuilt("images")
+        let entries = index::read(&self.root)?.manifests.into_iter();
+        let named = entries.filter_map(|mut descriptor| {
+            let name = index::name_of(&descriptor)?.to_owned();
+            descriptor.annotations.clear();
+            Some(Named { name, descriptor })
+        });
+        Ok(named.collect())
     }
 
     /// What `name` (a full canonical reference) means: a manifest or an index.
     pub fn resolve(&self, name: &str) -> Result<Descriptor> {
-        let _ = name;
-        unbuilt("resolve")
+        let found = self.images()?.into_iter().find(|named| named.name == name);
+        let found =
+            found.ok_or_else(|| Error::new(ErrorKind::NotFound, format!("no image {name} in the store")));
+        Ok(found?.descriptor)
     }
 
     /// Lets `name` mean `descriptor`, whose blob must be here. Replaces what it meant.
     pub fn tag(&self, name: &str, descriptor: &Descriptor) -> Result<()> {
-        let _ = (name, descriptor);
-        unbuilt("tag")
+        if name.is_empty() || name.len() > 4096 || name.chars().any(char::is_control) {
+            return Err(Error::new(ErrorKind::Usage, format!("{name:?} cannot be the name of an image")));
+        }
+        let _shared = self.share()?;
+        if self.blob_size(&descriptor.digest)? != Some(descriptor.size) {
+            let message = format!("tag {name}: blob {} is not in the store", descriptor.digest);
+            return Err(Error::new(ErrorKind::NotFound, message));
+        }
+        let mut entry = descriptor.clone();
+        entry.annotations.insert(REF_NAME.to_owned(), name.to_owned());
+        index::update(&self.root, |index| {
+            index.manifests.retain(|old| index::name_of(old) != Some(name));
+            index.manifests.push(entry);
+            Ok(())
+        })
     }
 
     /// Forgets `name`; says what it meant. The content stays until `gc`.
     pub fn untag(&self, name: &str) -> Result<Descriptor> {
-        let _ = name;
-        unbuilt("untag")
+        index::update(&self.root, |index| {
+            let at = index.manifests.iter().position(|old| index::name_of(old) == Some(name));
+            let missing = || Error::new(ErrorKind::NotFound, format!("no image {name} in the store"));
+            let mut descriptor = index.manifests.remove(at.ok_or_else(missing)?);
+            descriptor.annotations.clear();
+            Ok(descriptor)
+        })
     }
 
     /// The size of a blob, where it is here whole and verified.
     pub fn blob_size(&self, digest: &Digest) -> Result<Option<u64>> {
-        let _ = digest;
-        unbuilt("blob size")
+        self.blobs.size(digest)
     }
 
     /// Whether the blob is here, whole and verified.
@@ -115,67 +189,108 @@ impl Store {
 
     /// Opens a blob for reading.
     pub fn open_blob(&self, digest: &Digest) -> Result<File> {
-        let _ = digest;
-        unbuilt("open blob")
+        self.blobs.open(digest)
     }
 
     /// Reads a small blob (manifest, configuration), verified again against the descriptor.
     pub fn read_blob(&self, descriptor: &Descriptor) -> Result<Vec<u8>> {
-        let _ = descriptor;
-        unbuilt("read blob")
+        self.blobs.read(descriptor)
     }
 
     /// Stores what `reader` yields if it has this digest and size; nothing of it otherwise.
-    pub fn put_blob(&self, descriptor: &Descriptor, reader: &mut dyn Read) -> Result<()> {
-        let _ = (descriptor, reader);
-        unbuilt("put blob")
-    }
-
-    /// Starts an upload of a blob whose digest is not known yet.
-    pub fn begin_upload(&self) -> Result<Upload> {
-        unbuilt("upload")
-    }
-
-    /// Continues the upload `id`, whoever began it. `Busy` while another holds it.
-    pub fn resume_upload(&self, id: &str) -> Result<Upload> {
-        let _ = id;
-        unbuilt("upload")
+    pub fn put_blob(&self, descriptor: &Descriptor, reader: &mut (dyn Read + Send)) -> Result<()> {
+        let mut bytes = Vec::new();
+        if descriptor.size <= crate::manifest::MAX_MANIFEST {
+            reader.take(descriptor.size + 1).read_to_end(&mut bytes)?;
+            if bytes.len() as u64 == descriptor.size {
+                return self.blobs.put(&descriptor.digest, &bytes);
+            }
+            let found = crate::verify::sha256(&bytes);
+            return crate::verify::check(&descriptor.digest, descriptor.size, &found, bytes.len() as u64);
+        }
+        let mut upload = self.begin_upload()?;
+        // One byte more than promised is enough to know that there is too much.
+        upload.append(&mut reader.take(descriptor.size + 1))?;
+        if upload.len() != descriptor.size {
+            let len = upload.len();
+            upload.cancel()?;
+            let message = format!("blob {}: {len} bytes instead of {}", descriptor.digest, descriptor.size);
+            return Err(Error::invalid(message));
+        }
+        upload.finish(&descriptor.digest).map(drop)
     }
 
     /// A manifest or index that is here, parsed strictly and verified.
     pub fn manifest(&self, descriptor: &Descriptor) -> Result<RawManifest> {
-        let _ = descriptor;
-        unbuilt("manifest")
+        let raw = RawManifest { descriptor: descriptor.clone(), bytes: self.read_blob(descriptor)? };
+        Document::parse(&raw)?;
+        Ok(raw)
     }
 
     /// Stores a manifest or index. Everything it refers to must be here.
     pub fn put_manifest(&self, manifest: &RawManifest) -> Result<()> {
-        let _ = manifest;
-        unbuilt("put manifest")
+        let _shared = self.share()?;
+        for child in Document::parse(manifest)?.children() {
+            self.require(child).wrap(|| format!("manifest {}", manifest.descriptor.digest))?;
+        }
+        self.blobs.put(&manifest.descriptor.digest, &manifest.bytes)
+    }
+
+    /// The blob must be here and as large as promised. What is to be had elsewhere by its URLs may be missing.
+    fn require(&self, descriptor: &Descriptor) -> Result<()> {
+        match self.blob_size(&descriptor.digest)? {
+            Some(size) if size == descriptor.size => Ok(()),
+            Some(size) => Err(Error::invalid(format!(
+                "blob {} has {size} bytes, not {}",
+                descriptor.digest, descriptor.size
+            ))),
+            None if !descriptor.urls.is_empty() => Ok(()),
+            None => Err(Error::new(
+                ErrorKind::NotFound,
+                format!("blob {} is not in the store", descriptor.digest),
+            )),
+        }
     }
 
     /// Removes a blob that nothing needs any more (`DELETE` of a registry).
     pub fn remove_blob(&self, digest: &Digest) -> Result<()> {
-        let _ = digest;
-        unbuilt("remove blob")
+        self.blobs.remove(digest)
     }
 
     /// The image below a descriptor of this store.
     pub fn image(&self, descriptor: &Descriptor, platform: &Platform) -> Result<Image> {
-        let _ = (descriptor, platform);
-        unbuilt("image")
+        Image::below(&Contents { store: self }, self.manifest(descriptor)?, platform)
     }
 
     /// Unpacks what layers of the image are not unpacked yet, and says where they are, for overlayfs.
     pub fn snapshot(&self, image: &Image) -> Result<Snapshot> {
-        let _ = image;
-        unbuilt("snapshot")
-    }
-
-    /// Removes all content that no name and no digest of `keep` leads to, and what killed processes left.
-    /// `Busy` while anyone holds [`Shared`].
-    pub fn gc(&self, keep: &[Digest]) -> Result<GcReport> {
-        let _ = keep;
-        unbuilt("gc")
+        let _shared = self.share()?;
+        self.unpacked(image, &Contents { store: self }, &Silent)
     }
 }
+
+/// The store's blobs as a source that has no name.
+pub(crate) struct Contents<'a> {
+    pub(crate) store: &'a Store,
+}
+
+impl Source for Contents<'_> {
+    fn resolve(&self) -> Result<RawManifest> {
+        Err(Error::new(ErrorKind::Usage, "the store as a whole is no image"))
+    }
+
+    fn manifest(&self, descriptor: &Descriptor) -> Result<RawManifest> {
+        self.store.manifest(descriptor)
+    }
+
+    fn open_blob(&self, descriptor: &Descriptor, offset: u64) -> Result<BlobReader> {
+        crate::layout::open_at(&self.store.blobs, descriptor, offset)
+    }
+
+    fn describe(&self) -> String {
+        format!("store {}", self.store.path.display())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,10 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The walk: children before parents, each blob once, layers side by side.
 
+use std::collections::HashSet;
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use conex_spec::Digest;
 use conex_spec::image::{Descriptor, Platform};
 
-use super::{Progress, Sink, Source};
-use crate::{Error, ErrorKind, Result};
+use super::{Outcome, Progress, RawManifest, Sink, Source};
+use crate::image::{MAX_DEPTH, choose_manifest};
+use crate::manifest::Document;
+use crate::{Error, Result, Wrap};
+
+/// Manifests of one copy, so that a ladder of indexes ends.
+const MAX_MANIFESTS: usize = 1000;
 
 /// What of an index to copy.
 #[derive(Clone, Debug)]
@@ -37,6 +48,104 @@ pub fn copy(
     options: &CopyOptions,
     progress: &dyn Progress,
 ) -> Result<Descriptor> {
-    let _ = (source, sink, options, progress);
-    Err(Error::new(ErrorKind::Unsupported, "copy: not built yet"))
+    let plan = Plan::make(source, &options.select).map_err(|e| e.wrap(source.describe()))?;
+    let context = || format!("{} to {}", source.describe(), sink.describe());
+    copy_blobs(&plan.blobs, source, sink, options.jobs, progress).wrap(context)?;
+    for manifest in &plan.manifests {
+        sink.put_manifest(manifest).wrap(context)?;
+    }
+    sink.commit(&plan.top).wrap(context)?;
+    Ok(plan.top.descriptor)
+}
+
+/// Everything to copy, children before parents.
+struct Plan {
+    blobs: Vec<Descriptor>,
+    /// All manifests but the top one.
+    manifests: Vec<RawManifest>,
+    top: RawManifest,
+}
+
+impl Plan {
+    fn make(source: &dyn Source, select: &Select) -> Result<Self> {
+        let named = source.resolve()?;
+        let top = match select {
+            Select::All => named,
+            Select::Platform(platform) => choose_manifest(source, named, platform)?.1,
+        };
+        let mut plan = Self { blobs: Vec::new(), manifests: Vec::new(), top: top.clone() };
+        let mut seen = HashSet::new();
+        plan.walk(source, top, &mut seen, 0)?;
+        // The last one is the top, which is committed, not put.
+        plan.manifests.pop();
+        Ok(plan)
+    }
+
+    fn walk(
+        &mut self,
+        source: &dyn Source,
+        raw: RawManifest,
+        seen: &mut HashSet<Digest>,
+        depth: usize,
+    ) -> Result<()> {
+        if depth > MAX_DEPTH {
+            return Err(Error::invalid(format!("indexes nested deeper than {MAX_DEPTH}")));
+        }
+        let document = Document::parse(&raw)?;
+        for child in document.children() {
+            if !seen.insert(child.digest.clone()) {
+                continue;
+            }
+            let below_index = matches!(document, Document::Index(_));
+            if below_index && crate::manifest::is_manifest(&child.media_type) {
+                self.walk(source, source.manifest(child)?, seen, depth + 1)?;
+            } else {
+                self.blobs.push(child.clone());
+            }
+        }
+        if self.manifests.len() >= MAX_MANIFESTS {
+            return Err(Error::invalid(format!("more than {MAX_MANIFESTS} manifests")));
+        }
+        self.manifests.push(raw);
+        Ok(())
+    }
+}
+
+/// Copies blobs by `jobs` threads. The first failure stops the others before their next blob.
+fn copy_blobs(
+    blobs: &[Descriptor],
+    source: &dyn Source,
+    sink: &dyn Sink,
+    jobs: usize,
+    progress: &dyn Progress,
+) -> Result<()> {
+    let next = AtomicUsize::new(0);
+    let failure: Mutex<Option<Error>> = Mutex::new(None);
+    let work = || {
+        while let Some(blob) = blobs.get(next.fetch_add(1, Ordering::Relaxed)) {
+            if let Err(error) = copy_blob(blob, source, sink, progress) {
+                next.store(blobs.len(), Ordering::Relaxed);
+                failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 1..jobs.min(blobs.len()) {
+            scope.spawn(work);
+        }
+        work();
+    });
+    failure.into_inner().unwrap_or_else(PoisonError::into_inner).map_or(Ok(()), Err)
+}
+
+fn copy_blob(blob: &Descriptor, source: &dyn Source, sink: &dyn Sink, progress: &dyn Progress) -> Result<()> {
+    let copy = || {
+        if sink.has_blob(blob)? {
+            progress.begin(blob, blob.size);
+            progress.finish(blob, Outcome::Exists);
+            return Ok(());
+        }
+        sink.put_blob(blob, source, progress)
+    };
+    copy().wrap(|| format!("blob {}", blob.digest))
 }

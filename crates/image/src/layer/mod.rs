@@ -1,0 +1,10 @@
+// SPDX-License-Identifier: Apache-2.0
+//! image-spec v1.1: layer.md
+//!
+//! A layer on the way from stored bytes to files: decompressed ([`compress`]), read as an archive ([`tar`]), applied
+//! inside a directory ([`apply`]).
+
+pub mod apply;
+pub mod compress;
+pub(crate) mod pass;
+pub mod tar;

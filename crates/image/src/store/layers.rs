@@ -1,0 +1,311 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Unpacked layers, each in its own directory, shared by all images that have it.
+//!
+//! ```text
+//!  ingest/sha256-<blob>.layer/{diff/, layer.json}     under the lock of ingest/sha256-<blob>
+//!       │  diff_id right, syncfs
+//!       ▼  rename
+//!  layers/sha256/<diff_id>/{diff/, layer.json}
+//! ```
+//! A layer that lies in directories which it does not describe, or that has hard links to lower files, means
+//! different things on different layers. It says so in layer.json, and then gets a twin per place, unpacked with a view
+//! of what lies below and named by the *chain id*. (The bottom layer's chain id is its diff_id, as is right: there
+//! is nothing below.)
+
+use std::io::BufRead;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use conex_spec::image::Descriptor;
+use conex_spec::{ChainId, DiffId, Digest};
+use conex_sys::Errno;
+use conex_sys::path::Dir;
+use serde::{Deserialize, Serialize};
+
+use super::Store;
+use crate::layer::apply::{Applied, Below, Form, Limits, Options, Owner, Tree};
+use crate::layer::pass::{Drain, pass};
+use crate::layout::blob::Ingest;
+use crate::layout::files::{self, Existing};
+use crate::snapshot::{Snapshot, Stack};
+use crate::transfer::{Progress, Source};
+use crate::{Error, ErrorKind, Image, Result, Wrap, manifest};
+
+/// The record beside an unpacked layer.
+pub(crate) const RECORD: &str = "layer.json";
+/// The unpacked layer.
+pub(crate) const DIFF: &str = "diff";
+/// Behind the name of a blob's partial file: the layer that is unpacked from it.
+pub(crate) const STAGING: &str = ".layer";
+
+/// What layer.json says. Version 1.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Record {
+    pub(crate) version: u32,
+    pub(crate) diff_id: DiffId,
+    /// The blob that it was unpacked from.
+    pub(crate) blob: Digest,
+    pub(crate) entries: u64,
+    pub(crate) bytes: u64,
+    pub(crate) implicit_parents: bool,
+    pub(crate) lower_links: bool,
+    pub(crate) userxattr: bool,
+    /// For a twin: what it lies on, top first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) below: Vec<Digest>,
+}
+
+/// What we may do to files, found out by trying.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Privileges {
+    /// `trusted.*` attributes are the host root's.
+    pub(crate) trusted: bool,
+    /// Files can be given away: as root, or in a user namespace with a range of ids.
+    pub(crate) chown: bool,
+}
+
+impl Privileges {
+    fn probe(dir: &Dir) -> Result<Self> {
+        let name = files::temporary_name();
+        let file = dir.create_file(&name, 0o600)?;
+        let trusted = match conex_sys::path::set_xattr(&file, b"trusted.conex.probe", b"1") {
+            Ok(()) => true,
+            Err(error) if matches!(error.errno(), Errno::PERM | Errno::NOTSUP) => false,
+            Err(error) => return Err(error.into()),
+        };
+        let chown = conex_sys::path::chown(&file, 1, 1).is_ok();
+        dir.remove_file(&name)?;
+        Ok(Self { trusted, chown })
+    }
+
+    /// How to unpack a layer for overlayfs.
+    pub(crate) fn options(self) -> Options {
+        Options {
+            form: Form::Overlay { userxattr: !self.trusted },
+            owner: if self.chown { Owner::Keep } else { Owner::Caller },
+            unprivileged: !self.trusted,
+            limits: Limits::default(),
+            digests: false,
+        }
+    }
+}
+
+/// A layer's place in an image.
+struct Place<'a> {
+    blob: &'a Descriptor,
+    diff_id: &'a DiffId,
+    chain_id: &'a ChainId,
+    /// The keys of the layers below, top first.
+    below: &'a [Digest],
+}
+
+impl Store {
+    pub(crate) fn privileges(&self) -> Result<Privileges> {
+        if let Some(known) = self.privileges.get() {
+            return Ok(*known);
+        }
+        let found = Privileges::probe(self.blobs.ingest_dir())?;
+        Ok(*self.privileges.get_or_init(|| found))
+    }
+
+    /// The record of an unpacked layer; `None` where it is not here.
+    pub(crate) fn layer_record(&self, key: &Digest) -> Result<Option<Record>> {
+        let dir = match self.layers.open_dir(key.hex()) {
+            Ok(dir) => dir,
+            Err(error) if error.errno() == Errno::NOENT => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        let read = || {
+            let bytes = files::read(&dir.open_file(RECORD)?, manifest::MAX_MANIFEST)?;
+            serde_json::from_slice::<Record>(&bytes).map_err(|e| Error::invalid(e.to_string()))
+        };
+        let record = read().wrap(|| format!("layer {key}: {RECORD}"))?;
+        if record.version != 1 {
+            let message = format!("layer {key}: {RECORD} has version {}, not 1", record.version);
+            return Err(Error::new(ErrorKind::Unsupported, message));
+        }
+        Ok(Some(record))
+    }
+
+    /// All layers of an image, unpacked. `source` has the blobs.
+    pub(crate) fn unpacked(
+        &self,
+        image: &Image,
+        source: &dyn Source,
+        progress: &dyn Progress,
+    ) -> Result<Snapshot> {
+        let userxattr = !self.privileges()?.trusted;
+        let chain_ids = image.chain_ids();
+        let mut keys: Vec<Digest> = Vec::new();
+        for ((blob, diff_id), chain_id) in image.layers().zip(&chain_ids) {
+            let place = Place { blob, diff_id, chain_id, below: &keys };
+            let key = self.place(&place, source, progress).wrap(|| format!("layer {}", blob.digest))?;
+            let record = self.layer_record(&key)?;
+            if record.is_some_and(|record| record.userxattr != userxattr) {
+                return Err(Error::new(
+                    ErrorKind::Unsupported,
+                    format!("layer {key} was unpacked with other privileges"),
+                )
+                .with_hint("use the store as the user who pulled the image, or remove it and pull again"));
+            }
+            keys.insert(0, key);
+        }
+        let lower = keys.iter().map(|key| self.layer_path(key)).collect();
+        Ok(Snapshot { lower, userxattr })
+    }
+
+    pub(crate) fn layer_path(&self, key: &Digest) -> PathBuf {
+        [self.path(), "layers/sha256".as_ref(), key.hex().as_ref(), DIFF.as_ref()].iter().collect()
+    }
+
+    /// Makes sure that the layer is unpacked as it has to be in this place, and says under which key.
+    fn place(&self, place: &Place<'_>, source: &dyn Source, progress: &dyn Progress) -> Result<Digest> {
+        let own = &place.diff_id.0;
+        let record = match self.layer_record(own)? {
+            Some(record) => record,
+            None => self.unpack(place, own, Below::Unknown, source, progress)?,
+        };
+        let bottom = place.below.is_empty();
+        if !(record.lower_links || record.implicit_parents && !bottom) {
+            return Ok(own.clone());
+        }
+        if bottom {
+            return Err(Error::new(ErrorKind::Hostile, "a hard link to a lower layer, but there is none"));
+        }
+        let key = &place.chain_id.0;
+        if self.layer_record(key)?.is_none() {
+            let below = Below::Layers(self.stack(place.below, record.userxattr)?);
+            self.unpack(place, key, below, source, progress)?;
+        }
+        Ok(key.clone())
+    }
+
+    pub(crate) fn stack(&self, keys: &[Digest], userxattr: bool) -> Result<Stack> {
+        let open = |key: &Digest| Ok(Arc::new(self.layers.open_dir(key.hex())?.open_dir(DIFF)?));
+        let layers: Result<Vec<_>> = keys.iter().map(open).collect();
+        Ok(Stack::new(layers?, userxattr))
+    }
+
+    /// Unpacks a layer whose blob the store (or `source`) has.
+    fn unpack(
+        &self,
+        place: &Place<'_>,
+        key: &Digest,
+        below: Below,
+        source: &dyn Source,
+        progress: &dyn Progress,
+    ) -> Result<Record> {
+        let lock = self.blobs.lock(&place.blob.digest)?;
+        if let Some(record) = self.layer_record(key)? {
+            lock.discard()?;
+            return Ok(record);
+        }
+        let keys = place.below.to_vec();
+        let unpacked = Staging::new(self, &lock, below).and_then(|staging| {
+            let staged =
+                staging.fill(place.blob, |feed| super::port::stream(place.blob, source, progress, feed))?;
+            let found = &staged.diff_id;
+            if found != place.diff_id {
+                let message =
+                    format!("the layer's content is {found}, but the configuration says {}", place.diff_id);
+                return Err(Error::invalid(message));
+            }
+            let below = if key == &place.diff_id.0 { Vec::new() } else { keys };
+            staged.publish(key, below)
+        });
+        lock.discard()?;
+        unpacked
+    }
+}
+
+/// A layer that is being unpacked. Dropped before it is published, it is removed.
+pub(crate) struct Staging<'a> {
+    store: &'a Store,
+    name: String,
+    tree: Option<Tree>,
+    userxattr: bool,
+}
+
+/// A layer that is unpacked and not published yet.
+pub(crate) struct Staged<'a> {
+    staging: Staging<'a>,
+    pub(crate) diff_id: DiffId,
+    applied: Applied,
+    blob: Digest,
+}
+
+impl<'a> Staging<'a> {
+    /// Begins under the lock of the blob. What a killed process has left is removed.
+    pub(crate) fn new(store: &'a Store, lock: &Ingest<'_>, below: Below) -> Result<Self> {
+        let ingest = store.blobs.ingest_dir();
+        let name = format!("{}{STAGING}", lock.name());
+        ingest.remove_all(&name)?;
+        ingest.make_dir(&name, 0o700)?;
+        let staging = ingest.open_dir(&name)?;
+        staging.make_dir(DIFF, 0o700)?;
+        let options = store.privileges()?.options();
+        let userxattr = options.form == Form::Overlay { userxattr: true };
+        let tree = Tree::new(staging.open_dir(DIFF)?, options, below)?;
+        Ok(Self { store, name, tree: Some(tree), userxattr })
+    }
+
+    /// Unpacks what `fetch` feeds.
+    pub(crate) fn fill(
+        mut self,
+        blob: &Descriptor,
+        fetch: impl FnOnce(&mut crate::layer::pass::Feed) -> Result<()>,
+    ) -> Result<Staged<'a>> {
+        let tree = self.tree.take().expect("a staging is filled once");
+        let (diff_id, applied) = pass(blob.size, fetch, |archive| apply(tree, archive))?;
+        Ok(Staged { staging: self, diff_id, applied, blob: blob.digest.clone() })
+    }
+}
+
+fn apply(mut tree: Tree, archive: Drain) -> Result<Applied> {
+    let mut archive = archive;
+    let applied = tree.apply(&mut archive as &mut dyn BufRead)?;
+    tree.finish()?;
+    Ok(applied)
+}
+
+impl Drop for Staging<'_> {
+    fn drop(&mut self) {
+        // After publishing there is nothing of that name. A failure leaves garbage that the next one removes.
+        let _ = self.store.blobs.ingest_dir().remove_all(&self.name);
+    }
+}
+
+impl Staged<'_> {
+    /// Writes everything to its device: the layer, and the blob beside it.
+    pub(crate) fn sync(&self) -> Result<()> {
+        Ok(conex_sys::path::sync_filesystem(&self.staging.store.root)?)
+    }
+
+    /// Writes the record, syncs, and makes it a layer of the store under `key`.
+    pub(crate) fn publish(self, key: &Digest, below: Vec<Digest>) -> Result<Record> {
+        let record = Record {
+            version: 1,
+            diff_id: self.diff_id.clone(),
+            blob: self.blob.clone(),
+            entries: self.applied.entries,
+            bytes: self.applied.bytes,
+            implicit_parents: self.applied.implicit_parents,
+            lower_links: self.applied.lower_links,
+            userxattr: self.staging.userxattr,
+            below,
+        };
+        let store = self.staging.store;
+        let ingest = store.blobs.ingest_dir();
+        let bytes = serde_json::to_vec(&record).map_err(|e| Error::invalid(e.to_string()))?;
+        files::write(&ingest.open_dir(&self.staging.name)?, RECORD, &bytes, 0o600, Existing::Replace)?;
+        self.sync()?;
+        match ingest.rename_new(&self.staging.name, &store.layers, key.hex()) {
+            // Another blob with the same content has been faster.
+            Err(error) if error.errno() == Errno::EXIST => {}
+            other => other?,
+        }
+        store.layers.sync()?;
+        Ok(record)
+    }
+}

@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: Apache-2.0
+//! image-spec v1.1: descriptor.md#digests
+//!
+//! Hashing, and the one check that lets bytes in: size first, then digest.
+
+use std::io::{self, Read};
+
+use conex_spec::image::Descriptor;
+use conex_spec::{Algorithm, Digest};
+use sha2::{Digest as _, Sha256, Sha512};
+
+use crate::{Error, Result};
+
+/// A hash under way.
+#[derive(Clone, Debug)]
+pub struct Hasher(State);
+
+#[derive(Clone, Debug)]
+enum State {
+    Sha256(Sha256),
+    Sha512(Box<Sha512>),
+}
+
+impl Hasher {
+    /// Nothing hashed yet.
+    pub fn new(algorithm: Algorithm) -> Self {
+        Self(match algorithm {
+            Algorithm::Sha256 => State::Sha256(Sha256::new()),
+            Algorithm::Sha512 => State::Sha512(Box::default()),
+        })
+    }
+
+    /// Adds bytes.
+    pub fn update(&mut self, bytes: &[u8]) {
+        match &mut self.0 {
+            State::Sha256(hash) => hash.update(bytes),
+            State::Sha512(hash) => hash.update(bytes),
+        }
+    }
+
+    /// The digest of all bytes added.
+    pub fn finish(self) -> Digest {
+        match self.0 {
+            State::Sha256(hash) => Digest::from_hash(Algorithm::Sha256, &hash.finalize()),
+            State::Sha512(hash) => Digest::from_hash(Algorithm::Sha512, &hash.finalize()),
+        }
+    }
+}
+
+/// The SHA-256 digest of `bytes`.
+pub fn sha256(bytes: &[u8]) -> Digest {
+    let mut hasher = Hasher::new(Algorithm::Sha256);
+    hasher.update(bytes);
+    hasher.finish()
+}
+
+/// Passes bytes on and hashes them. [`VerifyingReader::finish`] says whether they are what the descriptor promised;
+/// until then nothing that was read is to be trusted.
+#[derive(Debug)]
+pub struct VerifyingReader<R> {
+    inner: R,
+    hasher: Hasher,
+    expected: Digest,
+    size: u64,
+    seen: u64,
+}
+
+impl<R: Read> VerifyingReader<R> {
+    /// Reads what `descriptor` describes.
+    pub fn new(inner: R, descriptor: &Descriptor) -> Self {
+        Self {
+            inner,
+            hasher: Hasher::new(descriptor.digest.algorithm()),
+            expected: descriptor.digest.clone(),
+            size: descriptor.size,
+            seen: 0,
+        }
+    }
+
+    /// Reads what is left, one byte more than promised at most, and compares.
+    pub fn finish(mut self) -> Result<()> {
+        io::copy(&mut self, &mut io::sink())?;
+        check(&self.expected, self.size, &self.hasher.finish(), self.seen)
+    }
+}
+
+impl<R: Read> Read for VerifyingReader<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.seen > self.size {
+            return Ok(0);
+        }
+        // One byte more than promised is enough to know that there is too much.
+        let limit = usize::try_from(self.size - self.seen + 1).unwrap_or(usize::MAX).min(buffer.len());
+        let len = self.inner.read(&mut buffer[..limit])?;
+        self.hasher.update(&buffer[..len]);
+        self.seen += len as u64;
+        Ok(len)
+    }
+}
+
+/// Size first, then digest: the message is about what is easier to understand.
+pub fn check(expected: &Digest, size: u64, found: &Digest, seen: u64) -> Result<()> {
+    if seen > size {
+        return Err(Error::invalid(format!(
+            "blob {expected}: more than the {size} bytes that were promised"
+        )));
+    }
+    if seen < size {
+        return Err(Error::invalid(format!("blob {expected}: {seen} bytes instead of {size}")));
+    }
+    if found != expected {
+        return Err(Error::invalid(format!("blob {expected}: the content has the digest {found}")));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn descriptor(bytes: &[u8]) -> Descriptor {
+        Descriptor::new("x", sha256(bytes), bytes.len() as u64)
+    }
+
+    fn read(served: &[u8], promised: &[u8]) -> Result<Vec<u8>> {
+        let mut reader = VerifyingReader::new(served, &descriptor(promised));
+        let mut bytes = Vec::new();
+        reader.read_to_end(&mut bytes)?;
+        reader.finish().map(|()| bytes)
+    }
+
+    #[test]
+    fn only_the_promised_bytes_pass() {
+        assert_eq!(read(b"hello", b"hello").unwrap(), b"hello");
+        for (served, complaint) in [
+            (&b"hell"[..], "4 bytes instead of 5"),
+            (b"hello!", "more than the 5 bytes"),
+            (b"hellO", "has the digest"),
+        ] {
+            let error = read(served, b"hello").unwrap_err();
+            assert_eq!(error.kind(), crate::ErrorKind::Invalid);
+            assert!(error.to_string().contains(complaint), "{error}");
+        }
+    }
+
+    #[test]
+    fn sha512_is_computed_too() {
+        let mut hasher = Hasher::new(Algorithm::Sha512);
+        hasher.update(b"abc");
+        assert!(hasher.finish().hex().starts_with("ddaf35a193617abacc417349ae204131"));
+    }
+}
