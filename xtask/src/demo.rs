@@ -88,7 +88,7 @@ fn from_afar(sandbox: &Sandbox, name: &str) -> Result<()> {
 fn step(title: &str, mut command: Command) -> Result<Output> {
     let start = Instant::now();
     let output = command.run_with(b"", LIMIT);
-    let words: Vec<&str> = output.command.split(' ').skip(3).collect(); // the program, --root, the store
+    let words: Vec<&str> = output.command.split(' ').skip(5).collect(); // the program, --root, --runroot
     say(title, &format!("$ conex {}", words.join(" ")), start);
     for line in output.stderr.lines().chain(output.stdout.lines()) {
         println!("      {line}");

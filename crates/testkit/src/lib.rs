@@ -25,6 +25,7 @@ pub mod busybox;
 pub mod debian;
 pub mod image;
 pub mod leak;
+pub mod liar;
 pub mod require;
 pub mod run;
 pub mod sandbox;

@@ -83,7 +83,7 @@ impl Sandbox {
     /// `conex` with arguments.
     pub fn conex<A: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = A>) -> Command {
         let mut command = self.command(self.programs().join("conex"));
-        command.arg("--root").arg(self.store()).args(args);
+        command.arg("--root").arg(self.store()).arg("--runroot").arg(self.path("run/conex")).args(args);
         command
     }
 
