@@ -25,6 +25,23 @@ pub enum ErrorKind {
     Os,
 }
 
+impl ErrorKind {
+    /// The inverse of `as u8`, for an error that crosses a socket.
+    pub(crate) fn from_number(number: u8) -> Option<Self> {
+        const ALL: [ErrorKind; 8] = [
+            ErrorKind::Config,
+            ErrorKind::Usage,
+            ErrorKind::NotFound,
+            ErrorKind::Exists,
+            ErrorKind::State,
+            ErrorKind::Unsupported,
+            ErrorKind::Program,
+            ErrorKind::Os,
+        ];
+        ALL.get(usize::from(number)).copied()
+    }
+}
+
 /// A kind and a message.
 #[derive(Debug)]
 pub struct Error {
@@ -40,6 +57,12 @@ impl Error {
     /// `message` is a lower-case fragment without a period, naming what and where.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         Self { kind, message: message.into(), errno: None }
+    }
+
+    /// An error of the other process, as it came over the socket; `errno` 0 is none.
+    pub(crate) fn received(kind: ErrorKind, message: String, errno: i32) -> Self {
+        let errno = (errno != 0).then(|| conex_sys::Errno::from_raw_os_error(errno));
+        Self { kind, message, errno }
     }
 
     /// What to decide by.

@@ -10,11 +10,31 @@
 
 pub mod bundle;
 pub mod cgroup;
+pub mod cli;
+pub mod clock;
+mod console;
+pub mod container;
+mod create;
+mod delete;
 pub mod error;
+mod exec;
 pub mod features;
+mod foreground;
+mod hooks;
+mod init;
+mod kill;
+mod launch;
+mod list;
 pub mod monitor;
+mod pause;
 pub mod plan;
+mod protect;
+mod ps;
+mod run;
 pub mod seccomp;
 pub mod spec;
+mod start;
+mod state;
+mod sync;
 
 pub use error::{Error, ErrorKind, Result, Wrap};

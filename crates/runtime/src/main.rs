@@ -2,4 +2,6 @@
 //! The binary: arguments in, exit status out.
 #![forbid(unsafe_code)]
 
-fn main() {}
+fn main() -> ! {
+    std::process::exit(conex_runtime::cli::main(std::env::args_os().collect()))
+}

@@ -75,12 +75,12 @@ pub fn capability_number(name: &str) -> Option<u8> {
     u8::try_from(found).ok()
 }
 
-/// The highest capability number that this kernel knows.
+/// The highest capability number that this kernel knows. The newest known one is asked for first.
 pub fn last_capability() -> u8 {
-    (0..64)
-        .take_while(|number| rustix::thread::capability_is_in_bounding_set(set(1 << number)).is_ok())
-        .last()
-        .unwrap_or_default()
+    let knows = |number: u8| rustix::thread::capability_is_in_bounding_set(set(1 << number)).is_ok();
+    let newest = u8::try_from(CAPABILITY_NAMES.len() - 1).expect("less than 64");
+    let oldest = (0..=newest).rev().find(|number| knows(*number)).unwrap_or_default();
+    (oldest + 1..64).take_while(|number| knows(*number)).last().unwrap_or(oldest)
 }
 
 fn set(bits: u64) -> CapabilitySet {

@@ -63,6 +63,22 @@ pub fn sealed_copy(file: &mut File, name: &str) -> Result<OwnedFd> {
     Ok(OwnedFd::from(copy))
 }
 
+/// A nameless file in memory holding `content`, to be read from its beginning.
+pub fn in_memory(name: &str, content: &[u8]) -> Result<File> {
+    let memory =
+        rustix::fs::memfd_create(name, MemfdFlags::CLOEXEC).call(|| format!("memfd_create({name:?})"))?;
+    let mut file = File::from(memory);
+    let written = file.write_all(content).and_then(|()| file.rewind());
+    written.map(|()| file).map_err(|error| failed(format!("write(memfd {name:?})"), &error))
+}
+
+/// Whether this process, with its effective ids, may execute the file.
+pub fn may_execute(path: &Path) -> Result<()> {
+    use rustix::fs::{Access, AtFlags, CWD};
+    rustix::fs::accessat(CWD, path, Access::EXEC_OK, AtFlags::EACCESS)
+        .call(|| format!("faccessat2({path:?}, X_OK)"))
+}
+
 /// Whether a file is a [`sealed_copy`].
 pub fn is_sealed(file: BorrowedFd<'_>) -> bool {
     rustix::fs::fcntl_get_seals(file.as_fd())

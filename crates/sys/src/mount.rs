@@ -2,7 +2,7 @@
 //! Mounts as descriptors: fsopen(2), fsmount(2), open_tree(2), move_mount(2), mount_setattr(2).
 //!
 //! A mount is made detached, gets its attributes while nobody can see it, and is then attached to a descriptor.
-//! No function here takes a target path except the two that must ([`detach`], [`set_root_propagation`]).
+//! No function here takes a target path except the two that must ([`detach`], [`set_propagation`]).
 //! A filesystem's own words on a failure (its context log) are part of the error.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -172,18 +172,21 @@ fn utf8(path: &Path) -> Result<String> {
         .ok_or_else(|| Error::new(format!("fsconfig(overlay, {path:?})"), Errno::ILSEQ))
 }
 
-/// A detached copy of the mount at `path` below `at`, or of `at` itself if `path` is empty.
-/// The last component is not followed if it is a symbolic link.
+/// A detached copy of the mount at `path` below `at`, or of `at` itself if `path` is empty. Links are followed:
+/// a path from inside a container is resolved first, and comes here as a descriptor.
 pub fn clone(at: BorrowedFd<'_>, path: &Path, extent: Extent) -> Result<OwnedFd> {
-    let mut flags = OpenTreeFlags::OPEN_TREE_CLONE
-        | OpenTreeFlags::OPEN_TREE_CLOEXEC
-        | OpenTreeFlags::AT_EMPTY_PATH
-        | OpenTreeFlags::AT_SYMLINK_NOFOLLOW;
+    let mut flags =
+        OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
     if extent == Extent::Tree {
         flags |= OpenTreeFlags::AT_RECURSIVE;
     }
     rustix::mount::open_tree(at, path, flags)
         .call(|| format!("open_tree({}, {path:?}, {flags:?})", show(&at)))
+}
+
+/// A detached copy of what is mounted at, or lies at, a path of the host. Links are followed, as mount(8) does.
+pub fn clone_host(path: &Path, extent: Extent) -> Result<OwnedFd> {
+    clone(rustix::fs::CWD, path, extent)
 }
 
 /// Attaches a detached mount on top of `target`.
@@ -267,8 +270,8 @@ pub fn attributes_of(at: BorrowedFd<'_>) -> Result<Attributes> {
     Ok(pairs.into_iter().filter(|(have, _)| flags.contains(*have)).map(|(_, attribute)| attribute).collect())
 }
 
-/// Changes the propagation of everything below `/` of this mount namespace.
-pub fn set_root_propagation(propagation: Propagation, extent: Extent) -> Result<()> {
+/// Changes the propagation of the mount at `path`: `/`, or `.` for where the process stands.
+pub fn set_propagation(path: &Path, propagation: Propagation, extent: Extent) -> Result<()> {
     use rustix::mount::MountPropagationFlags as Flags;
     let mut flags = match propagation {
         Propagation::Shared => Flags::SHARED,
@@ -279,7 +282,7 @@ pub fn set_root_propagation(propagation: Propagation, extent: Extent) -> Result<
     if extent == Extent::Tree {
         flags |= Flags::REC;
     }
-    rustix::mount::mount_change("/", flags).call(|| format!("mount(\"/\", {flags:?})"))
+    rustix::mount::mount_change(path, flags).call(|| format!("mount({path:?}, {flags:?})"))
 }
 
 /// Makes the directory the process stands in its root, and leaves the old root mounted on top of the same spot:
@@ -299,9 +302,9 @@ pub fn move_here_to_root() -> Result<()> {
     rustix::mount::mount_move(".", "/").call(|| "mount(\".\", \"/\", MS_MOVE)".to_owned())
 }
 
-/// An open descriptor of the current directory's root, `/`.
-pub fn root() -> Result<OwnedFd> {
-    open_dir(Path::new("/"))
+/// Makes the directory the process stands in its root, without a mount namespace's help.
+pub fn chroot_here() -> Result<()> {
+    rustix::process::chroot(".").call(|| "chroot(\".\")".to_owned())
 }
 
 /// An `O_PATH` descriptor of a directory of the host.
@@ -309,6 +312,19 @@ pub fn open_dir(path: &Path) -> Result<OwnedFd> {
     use rustix::fs::{Mode, OFlags};
     rustix::fs::open(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
         .call(|| format!("open({path:?}, O_PATH|O_DIRECTORY)"))
+}
+
+/// The directory above an open one.
+pub fn open_parent(directory: BorrowedFd<'_>) -> Result<OwnedFd> {
+    use rustix::fs::{Mode, OFlags};
+    rustix::fs::openat(directory, "..", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+        .call(|| format!("openat({}, \"..\", O_PATH|O_DIRECTORY)", show(&directory)))
+}
+
+/// Whether something lies on a procfs.
+pub fn is_procfs(at: BorrowedFd<'_>) -> Result<bool> {
+    let kind = rustix::fs::fstatfs(at).call(|| format!("fstatfs({})", show(&at)))?.f_type;
+    Ok(kind == rustix::fs::PROC_SUPER_MAGIC)
 }
 
 /// An `O_PATH` descriptor of anything of the host; a symbolic link is followed.

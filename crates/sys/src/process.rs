@@ -4,7 +4,7 @@
 //! A pidfd never means another process, so nothing here can hit a stranger that got a recycled pid.
 
 use std::ffi::{CStr, CString};
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use rustix::io::Errno;
 use rustix::process::{WaitId, WaitIdOptions};
@@ -144,17 +144,26 @@ fn exit_of(status: rustix::process::WaitIdStatus) -> Exit {
     }
 }
 
-/// Takes the status of any child that has ended, without waiting: its pid and how.
-pub fn reap_any() -> Result<Option<(i32, Exit)>> {
-    let mut status: libc::c_int = 0;
-    // SAFETY: `status` lives through the call; a null rusage is allowed.
-    let pid = unsafe { libc::waitpid(-1, &raw mut status, libc::WNOHANG) };
-    match check(libc::c_long::from(pid)) {
-        Ok(0) | Err(Errno::CHILD) => Ok(None),
-        Err(errno) => Err(Error::new("waitpid(-1, WNOHANG)", errno)),
-        Ok(_) if libc::WIFSIGNALED(status) => Ok(Some((pid, Exit::Signal(libc::WTERMSIG(status))))),
-        Ok(_) => Ok(Some((pid, Exit::Code(u8::try_from(libc::WEXITSTATUS(status)).unwrap_or_default())))),
-    }
+/// A child that has ended and was not waited for yet, if there is one; its status stays to be taken.
+pub fn ended_child() -> Result<Option<i32>> {
+    // SAFETY: siginfo_t consists of integers; all zeroes is what waitid leaves if no child has ended.
+    let mut ended: libc::siginfo_t = unsafe { std::mem::zeroed() };
+    let options = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+    // SAFETY: `ended` lives through the call and has the size that the kernel writes.
+    let returned = unsafe { libc::waitid(libc::P_ALL, 0, &raw mut ended, options) };
+    match check(libc::c_long::from(returned)) {
+        Err(Errno::CHILD) => return Ok(None),
+        outcome => outcome.call(|| "waitid(P_ALL, WNOHANG|WNOWAIT)".to_owned())?,
+    };
+    // SAFETY: waitid(2) fills the fields of SIGCHLD, of which si_pid is one.
+    let pid = unsafe { ended.si_pid() };
+    Ok((pid != 0).then_some(pid))
+}
+
+/// Takes the status of a child that has ended.
+pub fn reap(pid: i32) -> Result<()> {
+    let pidfd = open(pid)?;
+    wait(pidfd.as_fd()).map(drop)
 }
 
 /// Whether the process has ended, waiting for that at most `timeout_ms`. It need not be a child.
@@ -229,6 +238,38 @@ fn close_on_exec_one_by_one(first: u32) -> Result<()> {
 
 fn errno_of(error: &std::io::Error) -> Errno {
     error.raw_os_error().map_or(Errno::IO, Errno::from_raw_os_error)
+}
+
+/// The name of the machine, in the caller's UTS namespace.
+pub fn set_hostname(name: &str) -> Result<()> {
+    rustix::system::sethostname(name.as_bytes()).call(|| format!("sethostname({name:?})"))
+}
+
+/// The NIS domain, in the caller's UTS namespace.
+pub fn set_domainname(name: &str) -> Result<()> {
+    rustix::system::setdomainname(name.as_bytes()).call(|| format!("setdomainname({name:?})"))
+}
+
+/// The id of this process, in its own pid namespace.
+pub fn own_id() -> i32 {
+    rustix::process::getpid().as_raw_pid()
+}
+
+/// Where the process stands, as the kernel sees it: `(unreachable)/…` if that lies outside of its root.
+pub fn current_directory() -> Result<String> {
+    let path = rustix::process::getcwd(Vec::new()).call(|| "getcwd()".to_owned())?;
+    Ok(path.to_string_lossy().into_owned())
+}
+
+/// Makes `fd` one of the three standard descriptors.
+pub fn set_standard(number: i32, fd: BorrowedFd<'_>) -> Result<()> {
+    let done = match number {
+        0 => rustix::stdio::dup2_stdin(fd),
+        1 => rustix::stdio::dup2_stdout(fd),
+        2 => rustix::stdio::dup2_stderr(fd),
+        _ => Err(Errno::INVAL),
+    };
+    done.call(|| format!("dup2({}, {number})", show(&fd)))
 }
 
 /// Lets a descriptor survive execve(2).

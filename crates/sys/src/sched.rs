@@ -46,10 +46,16 @@ pub fn resource_number(name: &str) -> Option<u32> {
 
 /// Sets a limit of the calling process.
 pub fn set_limit(limit: &Limit) -> Result<()> {
+    set_limit_of(0, limit)
+}
+
+/// Sets a limit of another process.
+pub fn set_limit_of(pid: i32, limit: &Limit) -> Result<()> {
     let wanted = [limit.soft, limit.hard];
     let nothing: *mut u64 = std::ptr::null_mut();
     // SAFETY: `wanted` has the layout of struct rlimit64 and lives through the call; the old limit is not asked for.
-    let returned = unsafe { libc::syscall(libc::SYS_prlimit64, 0, limit.resource, wanted.as_ptr(), nothing) };
+    let returned =
+        unsafe { libc::syscall(libc::SYS_prlimit64, pid, limit.resource, wanted.as_ptr(), nothing) };
     check(returned).map(drop).call(|| {
         let name = usize::try_from(limit.resource).ok().and_then(|number| RESOURCE_NAMES.get(number));
         format!("prlimit({}, soft {}, hard {})", name.unwrap_or(&"?"), limit.soft, limit.hard)

@@ -90,7 +90,7 @@ impl Draft<'_> {
             CapabilitySet(bits)
         };
         let bounding = set(&asked.bounding);
-        let sets = Capabilities {
+        let mut sets = Capabilities {
             effective: set(&asked.effective),
             permitted: set(&asked.permitted),
             inheritable: set(&asked.inheritable),
@@ -99,6 +99,15 @@ impl Draft<'_> {
         if !unknown.is_empty() {
             self.warnings
                 .push(format!("ignoring unknown or unavailable capabilities: {}", unknown.join(" ")));
+        }
+        // The kernel has no ambient capability that is not permitted and inheritable.
+        let possible = sets.permitted.0 & sets.inheritable.0;
+        let impossible = CapabilitySet(sets.ambient.0 & !possible);
+        if impossible != CapabilitySet::default() {
+            self.warnings.push(format!(
+                "ignoring ambient capabilities that are not permitted and inheritable: {impossible}"
+            ));
+            sets.ambient.0 &= possible;
         }
         (bounding, sets)
     }

@@ -23,6 +23,7 @@ mod cgroup;
 mod credentials;
 mod devices;
 mod display;
+mod exec;
 mod limits;
 mod mount_options;
 mod mounts;
@@ -38,11 +39,13 @@ use serde::Serialize;
 
 pub use mount_options::NAMES as MOUNT_OPTIONS;
 
+pub use exec::plan_exec;
+
 use crate::cgroup::CgroupPlan;
 use crate::seccomp::Filter;
 
 /// Everything that `create` will do.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Plan {
     /// Absolute path of the root filesystem on the host.
     pub rootfs: String,

@@ -24,6 +24,11 @@ pub(super) fn timestamps(atime: Time, mtime: Time) -> Timestamps {
     Timestamps { last_access: spec(atime), last_modification: spec(mtime) }
 }
 
+/// Which device a device node stands for: major and minor number.
+pub fn device_number(stat: &Stat) -> (u32, u32) {
+    (rustix::fs::major(stat.st_rdev), rustix::fs::minor(stat.st_rdev))
+}
+
 /// Type, mode, owner, size, times.
 pub fn stat(fd: impl AsFd) -> Result<Stat> {
     rustix::fs::fstat(&fd).call(|| format!("fstat({})", shown(&fd)))
@@ -33,6 +38,12 @@ pub fn stat(fd: impl AsFd) -> Result<Stat> {
 pub fn chown(fd: impl AsFd, uid: u32, gid: u32) -> Result<()> {
     rustix::fs::fchown(&fd, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))
         .call(|| format!("fchown({}, {uid}, {gid})", shown(&fd)))
+}
+
+/// Gives a file to a user and leaves its group alone.
+pub fn chown_user(fd: impl AsFd, uid: u32) -> Result<()> {
+    rustix::fs::fchown(&fd, Some(Uid::from_raw(uid)), None)
+        .call(|| format!("fchown({}, {uid}, -1)", shown(&fd)))
 }
 
 /// Sets the twelve mode bits.

@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The command line: runc's grammar and words, with crun's extra flags. The only room that prints.
+//!
+//! What a verb does is in the file of its name; here are only arguments, output and exit statuses. Called by the name
+//! `runc` or `crun`, the program has that tool's state directory and version line.
+
+mod grammar;
+mod log;
+mod verbs;
+
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+pub use log::Log;
+
+use crate::{Error, ErrorKind, Result};
+
+/// What every verb knows of the call.
+#[derive(Debug)]
+pub struct Runtime {
+    /// The name this program was called by: `runc`, `crun`, or its own.
+    pub name: &'static str,
+    /// Where containers are recorded.
+    pub root: PathBuf,
+    /// `--root` was given: it must exist for `list`.
+    pub root_is_explicit: bool,
+    /// `--rootless`; `None` is `auto`.
+    pub rootless: Option<bool>,
+    pub systemd_cgroup: bool,
+    log: Log,
+}
+
+/// How `list` and `ps` answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    Table,
+    Json,
+}
+
+impl Runtime {
+    /// Tells what is not an error. A log file gets it only with `--debug`: some of its readers expect one line.
+    pub fn warn(&self, messages: &[String]) {
+        messages.iter().for_each(|message| self.log.warning(message));
+    }
+
+    /// Tells what happens, with `--debug`.
+    pub fn debug<S: AsRef<str>>(&self, message: impl FnOnce() -> S) {
+        if self.log.debug {
+            self.log.write("debug", message().as_ref());
+        }
+    }
+}
+
+/// The whole program: arguments in, exit status out.
+pub fn main(arguments: Vec<OsString>) -> i32 {
+    let name = called_as(arguments.first());
+    match verbs::Call::parse(name, &arguments) {
+        Ok(call) => {
+            let failure_status = call.failure_status();
+            call.run(&arguments).unwrap_or_else(|(log, error)| {
+                log.error(&error);
+                failure_status
+            })
+        }
+        Err(error) => {
+            // Wrong usage: the log's place may be what could not be read.
+            Log::default().error(&error);
+            1
+        }
+    }
+}
+
+fn called_as(word: Option<&OsString>) -> &'static str {
+    let file = word.and_then(|word| Path::new(word).file_name()).and_then(|name| name.to_str());
+    match file {
+        Some("runc") => "runc",
+        Some("crun") => "crun",
+        _ => "conex-runtime",
+    }
+}
+
+/// `/run/<name>`, or in the user's own runtime directory for somebody without privilege on the host.
+fn default_root(name: &str, rootless: Option<bool>) -> Result<PathBuf> {
+    if !rootless.unwrap_or(conex_sys::credentials::effective_user() != 0) {
+        return Ok(Path::new("/run").join(name));
+    }
+    match std::env::var_os("XDG_RUNTIME_DIR").filter(|directory| !directory.is_empty()) {
+        Some(directory) => Ok(Path::new(&directory).join(name)),
+        // runc's own way out where there is no session: better than a place that others own.
+        None if conex_sys::credentials::effective_user() == 0 => Ok(Path::new("/run").join(name)),
+        None => {
+            let what = "XDG_RUNTIME_DIR is not set: set it to a directory of yours, or give --root DIR";
+            Err(Error::new(ErrorKind::Usage, what))
+        }
+    }
+}
+
+/// Prints to standard output; a reader that has gone away is no error worth a word.
+fn print(text: &str) {
+    let mut out = io::stdout();
+    drop(out.write_all(text.as_bytes()).and_then(|()| out.flush()));
+}

@@ -1,0 +1,361 @@
+// SPDX-License-Identifier: Apache-2.0
+//! runtime.md, "State": what is known of a container between two runs of the runtime, and in which state it is.
+//!
+//! ```text
+//!  <state root>/            0700   /run/<name>, or $XDG_RUNTIME_DIR/<name>
+//!    <id>/                  0711   held with flock(2) by create, start, delete
+//!      state.json           0600   runc's keys; replaced whole (docs/formats/container-state.md)
+//!      config.json          0600   the bundle's configuration as it was created
+//!      .exec.fifo           0622   while the container is being created
+//!      exec.fifo                   renamed so once it is; init waits for a byte; `start` writes it, removes the name
+//! ```
+//!
+//! The status is never stored, it follows from facts: is the process of this pid, start time and boot there, is
+//! there a fifo, is the cgroup frozen. So there is nothing that a killed runtime could leave wrong.
+
+use std::collections::BTreeMap;
+use std::fs::{self, DirBuilder, File, TryLockError};
+use std::io::ErrorKind as IoErrorKind;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+use conex_spec::runtime::{Config, NamespaceKind, State, Status, VERSION};
+use conex_sys::{Errno, file, process, procfs, signal};
+use serde::{Deserialize, Serialize};
+
+use crate::cgroup::Cgroup;
+use crate::{Error, ErrorKind, Result, Wrap};
+
+/// `state.json`. The first ten keys are runc's, for those who read its files.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Record {
+    pub id: String,
+    /// 0 until the process exists.
+    pub init_process_pid: i32,
+    /// `/proc/<pid>/stat`, field 22.
+    pub init_process_start: u64,
+    pub created: String,
+    pub config: RecordedConfig,
+    pub rootless: bool,
+    /// By controller; v2 has the empty key. Written before the first of them is made.
+    pub cgroup_paths: BTreeMap<String, String>,
+    /// `NEWNET` → `/proc/<pid>/ns/net`.
+    pub namespace_paths: BTreeMap<String, String>,
+    pub external_descriptors: Vec<String>,
+    pub intel_rdt_path: String,
+    pub conex: Own,
+}
+
+/// What this runtime needs beyond runc's keys.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Own {
+    /// Of this format.
+    pub version: u32,
+    /// A pid and start time mean something during this boot only.
+    pub boot_id: String,
+}
+
+/// The part of libcontainer's configuration that others look at.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RecordedConfig {
+    pub rootfs: String,
+    /// `bundle=<path>`, then the annotations as `key=value`.
+    pub labels: Vec<String>,
+    pub rootless_euid: bool,
+}
+
+const FORMAT: u32 = 1;
+const STATE_FILE: &str = "state.json";
+const CONFIG_FILE: &str = "config.json";
+const FIFO: &str = "exec.fifo";
+const HIDDEN_FIFO: &str = ".exec.fifo";
+
+/// A container with a directory below the state root.
+#[derive(Debug)]
+pub struct Container {
+    pub directory: PathBuf,
+    pub record: Record,
+    /// Held, or this is a reader.
+    lock: Option<File>,
+}
+
+/// `[A-Za-z0-9_+.-]+`, and not a name that means a directory.
+pub fn check_id(id: &str) -> Result<()> {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || "_+.-".contains(c);
+    let valid = !id.is_empty() && id.len() <= 1024 && id.chars().all(allowed) && ![".", ".."].contains(&id);
+    valid.then_some(()).ok_or_else(|| {
+        Error::new(
+            ErrorKind::Usage,
+            format!("invalid container ID format: {id:?} (letters, digits, _ + . -)"),
+        )
+    })
+}
+
+/// The ids below a state root, sorted. A missing root has none.
+pub fn ids(root: &Path) -> Result<Vec<String>> {
+    let entries = match fs::read_dir(root) {
+        Err(error) if error.kind() == IoErrorKind::NotFound => return Ok(Vec::new()),
+        outcome => outcome.wrap(|| format!("read {}", root.display()))?,
+    };
+    let directories = entries.filter_map(|entry| {
+        let entry = entry.ok()?;
+        entry.file_type().ok()?.is_dir().then(|| entry.file_name().into_string().ok())?
+    });
+    let mut ids: Vec<_> = directories.filter(|id| check_id(id).is_ok()).collect();
+    ids.sort();
+    Ok(ids)
+}
+
+impl Container {
+    /// Takes the id: makes its directory and holds the lock. What a killed `create` left before it had written
+    /// anything is taken over.
+    pub fn new(root: &Path, id: &str) -> Result<Self> {
+        check_id(id)?;
+        let directory = root.join(id);
+        let wrap = || format!("create {}", directory.display());
+        DirBuilder::new().recursive(true).mode(0o700).create(root).wrap(wrap)?;
+        match DirBuilder::new().mode(0o711).create(&directory) {
+            Err(error) if error.kind() != IoErrorKind::AlreadyExists => return Err(error).wrap(wrap),
+            _ => {}
+        }
+        let exists = || Error::new(ErrorKind::Exists, "container with given ID already exists");
+        let lock = File::open(&directory).wrap(wrap)?;
+        lock.try_lock().map_err(|_| exists())?;
+        if !is_at(&lock, &directory) || directory.join(STATE_FILE).exists() {
+            return Err(exists());
+        }
+        let record = Record { id: id.to_owned(), created: crate::clock::now(), ..Record::default() };
+        Ok(Self { directory, record, lock: Some(lock) })
+    }
+
+    /// Reads the state of an existing container.
+    pub fn open(root: &Path, id: &str) -> Result<Self> {
+        check_id(id)?;
+        let directory = root.join(id);
+        let path = directory.join(STATE_FILE);
+        let bytes = match fs::read(&path) {
+            Err(error) if error.kind() == IoErrorKind::NotFound => {
+                return Err(Error::new(ErrorKind::NotFound, "container does not exist"));
+            }
+            outcome => outcome.wrap(|| format!("read {}", path.display()))?,
+        };
+        let record = serde_json::from_slice(&bytes)
+            .map_err(|error| Error::new(ErrorKind::Os, format!("read {}: {error}", path.display())))?;
+        Ok(Self { directory, record, lock: None })
+    }
+
+    /// Waits until nobody else changes the container, then reads it again.
+    pub fn lock(self) -> Result<Self> {
+        let lock = File::open(&self.directory).wrap(|| "container does not exist")?;
+        lock.lock().wrap(|| format!("lock {}", self.directory.display()))?;
+        if !is_at(&lock, &self.directory) {
+            return Err(Error::new(ErrorKind::NotFound, "container does not exist"));
+        }
+        let root = self.directory.parent().unwrap_or(Path::new("/"));
+        Ok(Self { lock: Some(lock), ..Self::open(root, &self.record.id)? })
+    }
+
+    /// Writes `state.json`.
+    pub fn save(&mut self) -> Result<()> {
+        self.record.conex.version = FORMAT;
+        if self.record.conex.boot_id.is_empty() {
+            self.record.conex.boot_id = procfs::boot_id()?;
+        }
+        let bytes = to_json(&self.record)?;
+        file::replace(&self.directory.join(STATE_FILE), &bytes, 0o600).wrap(|| "record the container's state")
+    }
+
+    /// Records the first process.
+    pub fn set_init(&mut self, pid: i32) -> Result<()> {
+        let stat =
+            procfs::stat(pid)?.ok_or_else(|| Error::new(ErrorKind::Os, "the container's init is gone"))?;
+        self.record.init_process_pid = pid;
+        self.record.init_process_start = stat.start_time;
+        self.record.namespace_paths = NamespaceKind::ALL
+            .into_iter()
+            .map(|kind| {
+                let name = kind.proc_name();
+                let key =
+                    if name == "mnt" { "NEWNS".to_owned() } else { format!("NEW{}", name.to_uppercase()) };
+                (key, format!("/proc/{pid}/ns/{name}"))
+            })
+            .collect();
+        self.save()
+    }
+
+    /// Keeps the configuration beside the state: `exec` and the poststop hooks need it when the bundle may be gone.
+    pub fn save_config(&self, config: &Config) -> Result<()> {
+        fs::write(self.directory.join(CONFIG_FILE), to_json(config)?).wrap(|| "record the configuration")
+    }
+
+    /// What [`Container::save_config`] kept.
+    pub fn config(&self) -> Result<Config> {
+        let path = self.directory.join(CONFIG_FILE);
+        let bytes = fs::read(&path).wrap(|| format!("read {}", path.display()))?;
+        serde_json::from_slice(&bytes)
+            .map_err(|error| Error::new(ErrorKind::Os, format!("read {}: {error}", path.display())))
+    }
+
+    /// Where the container was created from.
+    pub fn bundle(&self) -> &str {
+        self.record.config.labels.iter().find_map(|label| label.strip_prefix("bundle=")).unwrap_or_default()
+    }
+
+    /// The annotations of the configuration.
+    pub fn annotations(&self) -> BTreeMap<String, String> {
+        let pairs = self.record.config.labels.iter().filter_map(|label| label.split_once('='));
+        pairs
+            .filter(|(key, _)| *key != "bundle")
+            .map(|(key, value)| (key.to_owned(), value.to_owned()))
+            .collect()
+    }
+
+    /// The first process, if it is there: the pidfd of just that one.
+    pub fn init(&self) -> Result<Option<OwnedFd>> {
+        let pid = self.record.init_process_pid;
+        if pid <= 0 {
+            return Ok(None);
+        }
+        let pidfd = match process::open(pid) {
+            Err(gone) if [Errno::SRCH, Errno::INVAL].contains(&gone.errno()) => return Ok(None),
+            outcome => outcome?,
+        };
+        let alive = procfs::stat(pid)?.is_some_and(|stat| {
+            stat.start_time == self.record.init_process_start && !matches!(stat.state, 'Z' | 'X')
+        });
+        if !alive || procfs::boot_id()? != self.record.conex.boot_id {
+            return Ok(None);
+        }
+        Ok(Some(pidfd))
+    }
+
+    /// In which state the container is.
+    pub fn status(&self) -> Result<Status> {
+        if self.init()?.is_none() {
+            let creating = self.record.init_process_pid == 0 && self.is_locked_by_another();
+            return Ok(if creating { Status::Creating } else { Status::Stopped });
+        }
+        if self.directory.join(HIDDEN_FIFO).exists() {
+            return Ok(Status::Creating);
+        }
+        if self.fifo().exists() {
+            return Ok(Status::Created);
+        }
+        let paused = self.cgroup().is_frozen().unwrap_or(false);
+        Ok(if paused { Status::Paused } else { Status::Running })
+    }
+
+    fn is_locked_by_another(&self) -> bool {
+        self.lock.is_none()
+            && File::open(&self.directory)
+                .is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
+    }
+
+    /// The state as hooks and `state` see it.
+    pub fn state(&self, status: Status) -> State {
+        State {
+            oci_version: VERSION.to_owned(),
+            id: self.record.id.clone(),
+            status,
+            pid: Some(if status == Status::Stopped { 0 } else { self.record.init_process_pid }),
+            bundle: self.bundle().to_owned(),
+            annotations: self.annotations(),
+        }
+    }
+
+    /// The container's cgroup.
+    pub fn cgroup(&self) -> Cgroup {
+        Cgroup::open(self.record.cgroup_paths.clone())
+    }
+
+    /// The name under which a fifo means "created".
+    pub fn fifo(&self) -> PathBuf {
+        self.directory.join(FIFO)
+    }
+
+    /// The fifo's name until then.
+    pub fn hidden_fifo(&self) -> PathBuf {
+        self.directory.join(HIDDEN_FIFO)
+    }
+
+    /// From now on the container counts as created.
+    pub fn reveal_fifo(&self) -> Result<()> {
+        fs::rename(self.hidden_fifo(), self.fifo()).wrap(|| "mark the container as created")
+    }
+
+    /// Kills what runs and removes what was made: processes, cgroup, directory.
+    pub fn destroy(self) -> Result<()> {
+        let cgroup = self.cgroup();
+        if let Some(init) = self.init()? {
+            process::send_signal(init.as_fd(), signal::KILL)?;
+            process::wait_for_end(init.as_fd(), None)?;
+        }
+        // The cgroup may hold processes that outlive an init without a pid namespace of its own.
+        if cgroup.processes().is_ok_and(|processes| !processes.is_empty()) {
+            cgroup.kill().wrap(|| "kill the container's processes")?;
+        }
+        cgroup.remove().wrap(|| "remove the cgroup")?;
+        fs::remove_dir_all(&self.directory).wrap(|| format!("remove {}", self.directory.display()))
+    }
+}
+
+/// Whether an open directory still is what `path` names.
+fn is_at(open: &File, path: &Path) -> bool {
+    let (Ok(open), Ok(named)) = (open.metadata(), fs::metadata(path)) else { return false };
+    (open.dev(), open.ino()) == (named.dev(), named.ino())
+}
+
+fn to_json(value: &impl Serialize) -> Result<Vec<u8>> {
+    serde_json::to_vec(value).map_err(|error| Error::new(ErrorKind::Os, error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_never_leave_the_state_root() {
+        for id in ["a", "A-1_b+c.d", "...", "-rf"] {
+            check_id(id).unwrap();
+        }
+        for id in ["", ".", "..", "a/b", "../x", "a b", "ä", "a\n", &"x".repeat(1025)] {
+            check_id(id).unwrap_err();
+        }
+    }
+
+    #[test]
+    fn an_id_is_taken_once_and_a_leftover_is_taken_over() {
+        let root = tempfile::tempdir().unwrap();
+        let mut first = Container::new(root.path(), "c").unwrap();
+        let refused = Container::new(root.path(), "c").unwrap_err();
+        assert_eq!(refused.to_string(), "container with given ID already exists");
+        assert_eq!(Container::open(root.path(), "c").unwrap_err().to_string(), "container does not exist");
+
+        // As if the process had been killed before it wrote anything.
+        drop(first);
+        first = Container::new(root.path(), "c").unwrap();
+        first.save().unwrap();
+        assert_eq!(Container::open(root.path(), "c").unwrap().status().unwrap(), Status::Creating);
+        drop(first);
+        assert_eq!(Container::open(root.path(), "c").unwrap().status().unwrap(), Status::Stopped);
+        Container::new(root.path(), "c").unwrap_err();
+    }
+
+    #[test]
+    fn a_recycled_pid_is_not_the_container() {
+        let root = tempfile::tempdir().unwrap();
+        let mut container = Container::new(root.path(), "c").unwrap();
+        let own = i32::try_from(std::process::id()).unwrap();
+        container.set_init(own).unwrap();
+        assert_eq!(container.status().unwrap(), Status::Running);
+        container.record.init_process_start += 1;
+        assert_eq!(container.status().unwrap(), Status::Stopped);
+        container.record.init_process_start -= 1;
+        container.record.conex.boot_id = "another boot".into();
+        assert_eq!(container.status().unwrap(), Status::Stopped);
+    }
+}

@@ -1,0 +1,365 @@
+// SPDX-License-Identifier: Apache-2.0
+//! runtime.md, "Create": everything is made, the program is not started.
+//!
+//! In order: the id is taken (directory, lock) → the plan → `state.json` says what will be made → the cgroup → the
+//! process (`launch`) → `state.json` with its pid → id maps and the rest of `Plan::after_clone` → "go" → questions
+//! are answered → "ready" → the fifo gets its public name, the pid file is written. If the runtime is killed on the
+//! way, its init dies with it, and `delete --force` finds in `state.json` all there is to clean.
+
+use std::fs::File;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use conex_spec::runtime::{Config, Hooks, IdMapping, NamespaceKind, Rlimit, Status};
+use conex_sys::idmap::{self, Range};
+use conex_sys::mount::{self, Change, Extent};
+use conex_sys::process::{self, Child};
+use conex_sys::procfs::Procfs;
+use conex_sys::{Errno, credentials, file, path, sched, signal, socket};
+
+use crate::cgroup::{Cgroup, Layout};
+use crate::cli::Runtime;
+use crate::container::Container;
+use crate::hooks::{self, Environment};
+use crate::init::{self, World};
+use crate::launch::{self, Birth, Join};
+use crate::plan::{
+    AfterClone, BeforeClone, Host, IdMap, IdMapSource, IdMaps, MapWriter, Plan, Question, Request, Step, plan,
+};
+use crate::sync::{Channel, Message};
+use crate::{Error, ErrorKind, Result, Wrap, bundle, console};
+
+/// What `create` and `run` are asked for. All paths are absolute.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Options {
+    pub id: String,
+    pub bundle: PathBuf,
+    pub console_socket: Option<PathBuf>,
+    pub pidfd_socket: Option<PathBuf>,
+    pub pid_file: Option<PathBuf>,
+    pub no_pivot: bool,
+    pub no_new_keyring: bool,
+    pub preserve_fds: u32,
+    /// Nobody will be there to relay a terminal.
+    pub detach: bool,
+}
+
+/// A container that waits for its start.
+#[derive(Debug)]
+pub(crate) struct Created {
+    pub container: Container,
+    pub child: Child,
+    /// Of a terminal in the foreground.
+    pub console: Option<OwnedFd>,
+    pub poststart: Hooks,
+}
+
+/// The verb.
+pub(crate) fn create(runtime: &Runtime, options: &Options) -> Result<()> {
+    create_container(runtime, &Options { detach: true, ..options.clone() }).map(drop)
+}
+
+/// Creates the container; if that fails, nothing of it is left.
+pub(crate) fn create_container(runtime: &Runtime, options: &Options) -> Result<Created> {
+    let bundle = options.bundle.to_string_lossy();
+    // Hooks run with the bundle as their working directory.
+    std::env::set_current_dir(&options.bundle).wrap(|| format!("bundle {bundle}"))?;
+    let config = bundle::load(&bundle)?;
+    check_terminal(&config, options)?;
+    let plan = plan(&config, &request(runtime, options), &find_out(runtime)?)
+        .map_err(|error| Error::new(ErrorKind::Config, error.message))?;
+    runtime.warn(&plan.warnings);
+
+    let mut container = Container::new(&runtime.root, &options.id)?;
+    describe(&mut container, runtime, options, &config, &plan);
+    let made = container.save_config(&config).and_then(|()| container.save());
+    let made = made.and_then(|()| make(runtime, options, &mut container, &plan));
+    match made {
+        Ok((child, console)) => Ok(Created { container, child, console, poststart: plan.hooks }),
+        Err(error) => Err(undo(container, &plan.hooks, error)),
+    }
+}
+
+/// A terminal needs somebody to hold its other end.
+fn check_terminal(config: &Config, options: &Options) -> Result<()> {
+    let terminal = config.process.as_ref().is_some_and(|process| process.terminal);
+    let usage = |what: &str| Err(Error::new(ErrorKind::Usage, what));
+    match (terminal && options.detach, &options.console_socket) {
+        (true, None) => usage("cannot allocate tty if runc will detach without setting console socket"),
+        (false, Some(_)) => usage("cannot use console socket if runc will not detach or allocate tty"),
+        _ => Ok(()),
+    }
+}
+
+pub(crate) fn request(runtime: &Runtime, options: &Options) -> Request {
+    let listening = std::env::var("LISTEN_FDS").ok().and_then(|count| count.parse().ok()).unwrap_or(0);
+    Request {
+        id: options.id.clone(),
+        bundle: options.bundle.to_string_lossy().into_owned(),
+        no_pivot: options.no_pivot,
+        no_new_keyring: options.no_new_keyring,
+        preserve_fds: options.preserve_fds + listening,
+        systemd_cgroup: runtime.systemd_cgroup,
+    }
+}
+
+/// The facts of this host that a plan depends on.
+pub(crate) fn find_out(runtime: &Runtime) -> Result<Host> {
+    let in_user_namespace = std::fs::read_to_string("/proc/self/uid_map")
+        .is_ok_and(|map| map.split_ascii_whitespace().ne(["0", "0", "4294967295"]));
+    let euid = credentials::effective_user();
+    Ok(Host {
+        rootless: runtime.rootless.unwrap_or(euid != 0 || in_user_namespace),
+        euid,
+        egid: credentials::effective_group(),
+        in_user_namespace,
+        cgroup: Layout::detect()?,
+        selinux: Path::new("/sys/fs/selinux/enforce").exists(),
+        systemd: Path::new("/run/systemd/system").exists(),
+        kcore: Path::new("/proc/kcore").exists(),
+        last_capability: credentials::last_capability(),
+    })
+}
+
+/// Everything that will be made, before the first of it is.
+fn describe(container: &mut Container, runtime: &Runtime, options: &Options, config: &Config, plan: &Plan) {
+    let record = &mut container.record;
+    let annotations = config.annotations.iter().map(|(key, value)| format!("{key}={value}"));
+    record.config.labels = annotations.collect();
+    record.config.labels.insert(0, format!("bundle={}", options.bundle.display()));
+    record.config.rootfs.clone_from(&plan.rootfs);
+    record.config.rootless_euid = credentials::effective_user() != 0;
+    record.rootless = runtime.rootless.unwrap_or(record.config.rootless_euid);
+    record.cgroup_paths.clone_from(&plan.cgroup.directories);
+}
+
+fn make(
+    runtime: &Runtime,
+    options: &Options,
+    container: &mut Container,
+    plan: &Plan,
+) -> Result<(Child, Option<OwnedFd>)> {
+    let cgroup = Cgroup::create(&plan.cgroup).wrap(|| "cgroup")?;
+    container.record.cgroup_paths.clone_from(cgroup.directories());
+    let start = make_fifo(container, plan)?;
+    let (console, inside) = console::ends(plan, options.console_socket.as_deref())?;
+    let (ours, theirs) = Channel::pair()?;
+    let joins_user_namespace = plan.join.iter().any(|one| one.kind == NamespaceKind::User);
+    let mut world = World {
+        channel: None,
+        start: Some(start),
+        console: inside,
+        sources: open_sources(plan)?,
+        proc: Procfs::of_host()?,
+        root: None,
+        state: container.state(Status::Creating),
+        stays_dumpable: plan.id_maps.is_some() && credentials::effective_user() != 0,
+        becomes_root: plan.id_maps.is_some() || joins_user_namespace,
+        program: None,
+        home: None,
+        working_directory_refused: false,
+    };
+    let join = plan.join.iter().map(|one| launch::open_namespace(&one.path, one.kind));
+    let birth = Birth {
+        create: plan.create.iter().copied().map(launch::kind_of).collect(),
+        join: Join::Files(join.collect::<Result<_>>()?),
+        time_offsets: plan.time_offsets.clone(),
+        cgroup: cgroup.clone_target(),
+        undumpable: !world.stays_dumpable,
+    };
+    let (child, channel) = launch::launch(&birth, ours, theirs, |channel| {
+        world.channel = Some(channel);
+        init::run(plan, world)
+    })?;
+    let wrap = || "unable to start container process";
+    let raised = raise(runtime, options, container, plan, &cgroup, &child, &channel);
+    if let Err(error) = raised {
+        return Err(explain(error, &cgroup, &child)).wrap(wrap);
+    }
+    let console = console.map(|socket| console::receive(socket.as_fd())).transpose()?;
+    Ok((child, console))
+}
+
+/// From the birth of the process until it is ready.
+fn raise(
+    runtime: &Runtime,
+    options: &Options,
+    container: &mut Container,
+    plan: &Plan,
+    cgroup: &Cgroup,
+    child: &Child,
+    channel: &Channel,
+) -> Result<()> {
+    container.set_init(child.pid)?;
+    for action in &plan.after_clone {
+        after_clone(action, plan, cgroup, child.pid).wrap(|| action)?;
+    }
+    if let Some(socket) = &options.pidfd_socket {
+        let socket = socket::connect(socket)?;
+        socket::send(socket.as_fd(), b"standard", Some(child.pidfd.as_fd()))?;
+    }
+    channel.send(&Message::Go)?;
+    answer_until_ready(container, plan, child, channel)?;
+    container.reveal_fifo()?;
+    if let Some(path) = &options.pid_file {
+        file::replace(path, child.pid.to_string().as_bytes(), 0o644).wrap(|| "write the pid file")?;
+    }
+    runtime.debug(|| format!("created {} as process {}", container.record.id, child.pid));
+    Ok(())
+}
+
+fn answer_until_ready(container: &Container, plan: &Plan, child: &Child, channel: &Channel) -> Result<()> {
+    loop {
+        match channel.receive()? {
+            Some(Message::Ready) => return Ok(()),
+            Some(Message::Ask(step)) => {
+                let question = match plan.steps.get(step) {
+                    Some(Step::Ask(question)) => question,
+                    _ => return Err(Error::new(ErrorKind::Os, format!("step {step} asks nothing"))),
+                };
+                answer(question, container, child)?;
+                channel.send(&Message::Done)?;
+            }
+            Some(Message::Failed(error)) => return Err(error.wrap("error during container init")),
+            Some(other) => return Err(Error::new(ErrorKind::Os, format!("unexpected message {other:?}"))),
+            None => return Err(Error::new(ErrorKind::Os, "container init died without a word")),
+        }
+    }
+}
+
+fn answer(question: &Question, container: &Container, child: &Child) -> Result<()> {
+    match question {
+        Question::RuntimeHooks { prestart, create_runtime } => {
+            let state = container.state(Status::Creating);
+            hooks::run("prestart", prestart, &state, Environment::Empty)?;
+            hooks::run("createRuntime", create_runtime, &state, Environment::Empty)
+        }
+        Question::Rlimits { limits } => raise_limits(child.pid, limits),
+    }
+}
+
+/// Hard limits above the caller's own need the host's CAP_SYS_RESOURCE.
+pub(crate) fn raise_limits(pid: i32, limits: &[Rlimit]) -> Result<()> {
+    limits.iter().try_for_each(|limit| Ok(sched::set_limit_of(pid, &init::kernel_limit(limit))?))
+}
+
+/// How ready the kernel shall be to kill a process when memory runs out.
+pub(crate) fn adjust_oom_score(pid: i32, value: i32) -> Result<()> {
+    let path = format!("/proc/{pid}/oom_score_adj");
+    std::fs::write(&path, value.to_string()).wrap(|| format!("write {path}"))
+}
+
+/// The fifo that `start` writes to. The new process gets its reading end.
+fn make_fifo(container: &Container, plan: &Plan) -> Result<OwnedFd> {
+    let path = container.hidden_fifo();
+    file::make_fifo(&path, 0o622)?;
+    std::fs::set_permissions(&path, PermissionsExt::from_mode(0o622))?;
+    let fifo = File::options().read(true).custom_flags(NONBLOCK).open(&path).wrap(|| "open the fifo")?;
+    if let (Some(maps), 0) = (&plan.id_maps, credentials::effective_user()) {
+        path::chown(&fifo, host_id(&maps.uid, 0), host_id(&maps.gid, 0))?;
+    }
+    Ok(OwnedFd::from(fifo))
+}
+
+/// O_NONBLOCK.
+const NONBLOCK: i32 = 0o4000;
+
+fn host_id(map: &[IdMapping], inside: u32) -> u32 {
+    let range =
+        map.iter().find(|range| inside >= range.container_id && inside - range.container_id < range.size);
+    range.map_or(0, |range| range.host_id + (inside - range.container_id))
+}
+
+fn open_sources(plan: &Plan) -> Result<Vec<Option<OwnedFd>>> {
+    plan.before_clone
+        .iter()
+        .map(|BeforeClone::OpenSource { source, recursive, idmap }| {
+            let extent = if *recursive { Extent::Tree } else { Extent::One };
+            let opened = mount::clone_host(Path::new(source), extent)?;
+            if let Some(idmap) = idmap {
+                map_ids(&opened, idmap).wrap(|| format!("map the ids of {source}"))?;
+            }
+            Ok(Some(opened))
+        })
+        .collect()
+}
+
+fn map_ids(opened: &OwnedFd, idmap: &IdMap) -> Result<()> {
+    let namespace = match &idmap.mapping {
+        IdMapSource::Namespace { path } => launch::open_namespace(path, NamespaceKind::User)?.0,
+        IdMapSource::Maps { uid, gid } => user_namespace_with(uid, gid)?,
+    };
+    let extent = if idmap.recursive { Extent::Tree } else { Extent::One };
+    let change = Change { idmap: Some(namespace.as_fd()), extent, ..Change::NONE };
+    Ok(mount::change(opened.as_fd(), &change)?)
+}
+
+/// A user namespace only exists with a process in it, so one is made for as long as it takes to open it.
+fn user_namespace_with(uid: &[IdMapping], gid: &[IdMapping]) -> Result<OwnedFd> {
+    let (ours, theirs) = Channel::pair()?;
+    let birth = Birth { create: vec![conex_sys::namespace::Kind::User], ..Birth::default() };
+    let (child, ours) = launch::launch(&birth, ours, theirs, |theirs| {
+        // Ends when the other side is closed.
+        drop(theirs.receive());
+        0
+    })?;
+    let opened = idmap::write(child.pid, &ranges(uid), &ranges(gid))
+        .and_then(|()| conex_sys::namespace::open(Path::new(&format!("/proc/{}/ns/user", child.pid))));
+    drop(ours);
+    process::wait(child.pidfd.as_fd())?;
+    Ok(opened?)
+}
+
+fn ranges(map: &[IdMapping]) -> Vec<Range> {
+    map.iter().map(|one| Range { inside: one.container_id, outside: one.host_id, count: one.size }).collect()
+}
+
+fn after_clone(action: &AfterClone, plan: &Plan, cgroup: &Cgroup, pid: i32) -> Result<()> {
+    match action {
+        AfterClone::WriteIdMaps => plan.id_maps.as_ref().map_or(Ok(()), |maps| write_id_maps(maps, pid)),
+        AfterClone::EnterCgroup => match cgroup.clone_target() {
+            Some(_) => Ok(()),
+            None => cgroup.enter(pid),
+        },
+        AfterClone::AdjustOomScore { value } => adjust_oom_score(pid, *value),
+        AfterClone::MoveNetDevice { host_name, .. } => Ok(conex_sys::network::move_device(host_name)?),
+    }
+}
+
+fn write_id_maps(maps: &IdMaps, pid: i32) -> Result<()> {
+    let (users, groups) = (ranges(&maps.uid), ranges(&maps.gid));
+    match maps.writer {
+        MapWriter::Direct => idmap::write(pid, &users, &groups)?,
+        MapWriter::Helpers => {
+            idmap::write_by_helper(pid, idmap::Ids::Users, &users)?;
+            idmap::write_by_helper(pid, idmap::Ids::Groups, &groups)?;
+        }
+    }
+    Ok(())
+}
+
+/// Kills a process that did not become a container, and says so if the kernel was faster.
+fn explain(error: Error, cgroup: &Cgroup, child: &Child) -> Error {
+    // It may be gone already, which is why there is an error.
+    drop(process::send_signal(child.pidfd.as_fd(), signal::KILL));
+    drop(process::wait(child.pidfd.as_fd()));
+    if cgroup.oom_kills() > 0 {
+        return error.wrap("container init was OOM-killed (memory limit too low?)");
+    }
+    error
+}
+
+/// Takes back what was made. Should that fail as well, both errors are told.
+fn undo(container: Container, hooks: &Hooks, error: Error) -> Error {
+    let state = container.state(Status::Stopped);
+    let poststop = hooks::run("poststop", &hooks.poststop, &state, Environment::Empty);
+    match container.destroy().and(poststop) {
+        Ok(()) => error,
+        Err(second) if second.errno() == Some(Errno::NOENT) => error,
+        Err(second) => {
+            let message = format!("{error} (and cleaning up: {second})");
+            Error::received(error.kind(), message, error.errno().map_or(0, Errno::raw_os_error))
+        }
+    }
+}

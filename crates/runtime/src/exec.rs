@@ -1,0 +1,281 @@
+// SPDX-License-Identifier: Apache-2.0
+//! `exec`: another process in a running container.
+//!
+//! It joins the namespaces of the container's first process through that one's pidfd, all at once, and then walks a
+//! plan of its own: the steps of a container's process without those that make a container.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use conex_spec::runtime::{Config, NamespaceKind, Process, Status, User};
+use conex_sys::namespace;
+use conex_sys::path::Root;
+use conex_sys::procfs::Procfs;
+use conex_sys::{file, process, signal, socket};
+
+use crate::cgroup::Cgroup;
+use crate::cli::Runtime;
+use crate::container::Container;
+use crate::foreground::Foreground;
+use crate::init::{self, World};
+use crate::launch::{self, Birth, Join};
+use crate::plan::{AfterClone, Plan, Question, Request, Step, plan_exec};
+use crate::sync::{Channel, Message};
+use crate::{Error, ErrorKind, Result, Wrap, bundle, console, create};
+
+/// What `exec` is asked for.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Entry {
+    /// Instead of `args` and what else describes the process.
+    pub process: Option<PathBuf>,
+    pub args: Vec<String>,
+    pub cwd: Option<String>,
+    pub env: Vec<String>,
+    pub terminal: bool,
+    pub user: Option<(u32, Option<u32>)>,
+    pub additional_gids: Vec<u32>,
+    pub process_label: Option<String>,
+    pub apparmor: Option<String>,
+    pub no_new_privileges: bool,
+    pub capabilities: Vec<String>,
+    pub detach: bool,
+    pub console_socket: Option<PathBuf>,
+    pub pidfd_socket: Option<PathBuf>,
+    pub pid_file: Option<PathBuf>,
+    pub preserve_fds: u32,
+    pub cgroup: Option<String>,
+    pub ignore_paused: bool,
+}
+
+/// `uid` or `uid:gid`, whole numbers and nothing else: a partial read must never end as 0.
+pub(crate) fn parse_user(text: &str) -> Result<(u32, Option<u32>)> {
+    match text.split_once(':') {
+        Some((uid, gid)) => Ok((parse_id(uid)?, Some(parse_id(gid)?))),
+        None => Ok((parse_id(text)?, None)),
+    }
+}
+
+/// One id.
+pub(crate) fn parse_id(text: &str) -> Result<u32> {
+    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let number = if digits { text.parse::<u32>().ok().filter(|number| *number != u32::MAX) } else { None };
+    number.ok_or_else(|| Error::new(ErrorKind::Usage, format!("{text:?} is not a user or group id")))
+}
+
+/// The verb. Returns the status to exit with.
+pub(crate) fn exec(runtime: &Runtime, id: &str, entry: &Entry) -> Result<i32> {
+    let container = Container::open(&runtime.root, id)?;
+    let state = |what: &str| Err(Error::new(ErrorKind::State, what));
+    match container.status()? {
+        Status::Stopped => return state("cannot exec in a stopped container"),
+        Status::Paused if !entry.ignore_paused => {
+            return state("cannot exec in a paused container (use --ignore-paused to override)");
+        }
+        _ => {}
+    }
+    let config = container.config()?;
+    let process = process_of(&config, entry)?;
+    check_terminal(&process, entry)?;
+    let foreground = if entry.detach { None } else { Some(Foreground::new()?) };
+    let request = Request {
+        id: id.to_owned(),
+        bundle: container.bundle().to_owned(),
+        preserve_fds: entry.preserve_fds,
+        ..Request::default()
+    };
+    let plan = plan_exec(&config, &process, &request, &create::find_out(runtime)?)
+        .map_err(|error| Error::new(ErrorKind::Config, error.message))?;
+    runtime.warn(&plan.warnings);
+    let (child, console) = enter(&container, &config, &plan, entry)?;
+    let Some(foreground) = foreground else { return Ok(0) };
+    Ok(foreground.wait(&child, console)?.code())
+}
+
+/// The process of a file, or the container's own with other words.
+fn process_of(config: &Config, entry: &Entry) -> Result<Process> {
+    if let Some(path) = &entry.process {
+        return bundle::load_process(&path.to_string_lossy());
+    }
+    if entry.args.is_empty() {
+        return Err(Error::new(ErrorKind::Usage, "exec args cannot be empty"));
+    }
+    let mut process = config.process.clone().unwrap_or_default();
+    process.args.clone_from(&entry.args);
+    process.terminal = entry.terminal;
+    process.console_size = None;
+    process.env.extend(entry.env.iter().cloned());
+    process.no_new_privileges |= entry.no_new_privileges;
+    if let Some(cwd) = &entry.cwd {
+        process.cwd.clone_from(cwd);
+    }
+    if let Some((uid, gid)) = entry.user {
+        process.user =
+            User { uid, gid: gid.unwrap_or(process.user.gid), umask: process.user.umask, ..process.user };
+    }
+    process.user.additional_gids.extend(&entry.additional_gids);
+    if let Some(label) = &entry.process_label {
+        process.selinux_label.clone_from(label);
+    }
+    if let Some(profile) = &entry.apparmor {
+        process.apparmor_profile.clone_from(profile);
+    }
+    let sets = process.capabilities.get_or_insert_default();
+    for set in [&mut sets.bounding, &mut sets.effective, &mut sets.permitted] {
+        set.extend(entry.capabilities.iter().cloned());
+    }
+    Ok(process)
+}
+
+fn check_terminal(process: &Process, entry: &Entry) -> Result<()> {
+    let usage = |what: &str| Err(Error::new(ErrorKind::Usage, what));
+    match (process.terminal && entry.detach, &entry.console_socket) {
+        (true, None) => usage("cannot allocate tty if runc will detach without setting console socket"),
+        (false, Some(_)) => usage("cannot use console socket if runc will not detach or allocate tty"),
+        _ => Ok(()),
+    }
+}
+
+fn enter(
+    container: &Container,
+    config: &Config,
+    plan: &Plan,
+    entry: &Entry,
+) -> Result<(process::Child, Option<OwnedFd>)> {
+    let target = container.init()?.ok_or_else(|| Error::new(ErrorKind::State, "container not running"))?;
+    let cgroup = match &entry.cgroup {
+        Some(below) => sub_cgroup(container, below)?,
+        None => container.cgroup(),
+    };
+    let flags = namespaces_of(container, config)?;
+    let (outside, inside) = console::ends(plan, entry.console_socket.as_deref())?;
+    let (ours, theirs) = Channel::pair()?;
+    let mut world = World {
+        channel: None,
+        start: None,
+        console: inside,
+        sources: Vec::new(),
+        proc: Procfs::of_host()?,
+        root: None,
+        state: container.state(Status::Running),
+        stays_dumpable: false,
+        becomes_root: config.has_namespace(NamespaceKind::User),
+        program: None,
+        home: None,
+        working_directory_refused: false,
+    };
+    let birth = Birth {
+        join: Join::Process(target, flags),
+        cgroup: cgroup.clone_target(),
+        undumpable: true,
+        ..Birth::default()
+    };
+    let (child, channel) = launch::launch(&birth, ours, theirs, |channel| {
+        world.channel = Some(channel);
+        // The root directory came with the mount namespace.
+        world.root = Root::open_host(Path::new("/")).ok();
+        init::run(plan, world)
+    })?;
+    let wrap = || "unable to start container process";
+    if let Err(error) = raise(plan, entry, &cgroup, &child, &channel) {
+        // It may be gone already, which is why there is an error.
+        drop(process::send_signal(child.pidfd.as_fd(), signal::KILL));
+        drop(process::wait(child.pidfd.as_fd()));
+        return Err(error).wrap(wrap);
+    }
+    let console = outside.map(|socket| console::receive(socket.as_fd())).transpose()?;
+    Ok((child, console))
+}
+
+/// A cgroup below the container's: `path`, or `controller:path` for one hierarchy of v1. Never one beside it.
+fn sub_cgroup(container: &Container, wanted: &str) -> Result<Cgroup> {
+    let (controller, path) = match wanted.split_once(':') {
+        Some((controller, path)) => (Some(controller), path),
+        None => (None, wanted),
+    };
+    let outside = Path::new(path).components().any(|part| part == std::path::Component::ParentDir);
+    if outside {
+        return Err(Error::new(
+            ErrorKind::Usage,
+            format!("--cgroup {wanted}: is not below the container's cgroup"),
+        ));
+    }
+    let below = path.trim_matches('/');
+    let directories = container.record.cgroup_paths.iter().map(|(name, directory)| {
+        let moved = controller.is_none_or(|controller| controller == name) && !below.is_empty();
+        (name.clone(), if moved { format!("{directory}/{below}") } else { directory.clone() })
+    });
+    Ok(Cgroup::open(directories.collect()))
+}
+
+/// Those that the container does not share with the runtime.
+fn namespaces_of(container: &Container, config: &Config) -> Result<u64> {
+    let pid = container.record.init_process_pid;
+    let differs = |kind: NamespaceKind| -> Result<bool> {
+        let name = kind.proc_name();
+        let theirs = std::fs::read_link(format!("/proc/{pid}/ns/{name}")).wrap(|| "container not running")?;
+        Ok(theirs != std::fs::read_link(format!("/proc/self/ns/{name}"))?)
+    };
+    let mut flags = 0;
+    for kind in NamespaceKind::ALL {
+        if config.has_namespace(kind) && differs(kind)? {
+            flags |= namespace::flags([launch::kind_of(kind)]);
+        }
+    }
+    Ok(flags)
+}
+
+fn raise(
+    plan: &Plan,
+    entry: &Entry,
+    cgroup: &Cgroup,
+    child: &process::Child,
+    channel: &Channel,
+) -> Result<()> {
+    for action in &plan.after_clone {
+        match action {
+            AfterClone::EnterCgroup if cgroup.clone_target().is_none() => cgroup.enter(child.pid)?,
+            AfterClone::AdjustOomScore { value } => create::adjust_oom_score(child.pid, *value)?,
+            _ => {}
+        }
+    }
+    if let Some(socket) = &entry.pidfd_socket {
+        let socket = socket::connect(socket)?;
+        socket::send(socket.as_fd(), b"setns", Some(child.pidfd.as_fd()))?;
+    }
+    channel.send(&Message::Go)?;
+    loop {
+        match channel.receive()? {
+            Some(Message::Ready) => break,
+            Some(Message::Ask(step)) => {
+                if let Some(Step::Ask(Question::Rlimits { limits })) = plan.steps.get(step) {
+                    create::raise_limits(child.pid, limits)?;
+                }
+                channel.send(&Message::Done)?;
+            }
+            Some(Message::Failed(error)) => return Err(error),
+            other => {
+                return Err(Error::new(ErrorKind::Os, format!("unexpected end of the set-up: {other:?}")));
+            }
+        }
+    }
+    if let Some(path) = &entry.pid_file {
+        file::replace(path, child.pid.to_string().as_bytes(), 0o644).wrap(|| "write the pid file")?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_user_is_two_whole_numbers_or_an_error() {
+        assert_eq!(parse_user("1").unwrap(), (1, None));
+        assert_eq!(parse_user("1000:0").unwrap(), (1000, Some(0)));
+        for wrong in
+            ["", ":", "1:", ":1", "root", "1x", "0x1", "+1", "-1", " 1", "4294967295", "4294967296", "1:2:3"]
+        {
+            parse_user(wrong).unwrap_err();
+        }
+    }
+}

@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+//! config-linux.md, "Devices" and "Default Devices": nodes and links, each made in a directory that was resolved
+//! inside the root. A `/dev` that the image made a symbolic link leads no further than the root itself.
+
+use std::ffi::OsStr;
+use std::os::fd::AsFd;
+use std::path::Path;
+
+use conex_spec::runtime::DeviceKind;
+use conex_sys::Errno;
+use conex_sys::mount::{self, Extent};
+use conex_sys::path::{self, Dir, FileType, Stat};
+
+use super::{World, in_root};
+use crate::plan::DeviceNode;
+use crate::{Error, ErrorKind, Result};
+
+/// Makes a node; where that is not allowed, the host's node of the same number is bound.
+pub(super) fn make(world: &World, node: &DeviceNode) -> Result<()> {
+    let (directory, name) = directory_of(world, &node.path)?;
+    if let Some(there) = directory.find(&name)? {
+        if is_this_device(node, &there) {
+            return Ok(());
+        }
+        if !node.bind {
+            directory.remove_file(&name)?;
+        }
+    }
+    if node.bind {
+        return bind(&directory, &name, node);
+    }
+    match directory.make_node(&name, file_type(node.kind), node.mode, node.major, node.minor) {
+        Err(error) if error.errno() == Errno::PERM => return bind(&directory, &name, node),
+        outcome => outcome?,
+    }
+    if (node.uid, node.gid) != (0, 0) {
+        directory.chown(&name, node.uid, node.gid)?;
+    }
+    Ok(())
+}
+
+fn directory_of(world: &World, path: &str) -> Result<(Dir, std::ffi::OsString)> {
+    let root = in_root(world)?;
+    let path = Path::new(path);
+    let above = path.parent().unwrap_or(Path::new("/"));
+    let name = path.file_name().unwrap_or(OsStr::new("")).to_owned();
+    let directory = match root.open_dir(above) {
+        Err(error) if error.errno() == Errno::NOENT => root.make_dir_all(above, 0o755)?,
+        outcome => outcome?,
+    };
+    Ok((directory, name))
+}
+
+fn bind(directory: &Dir, name: &OsStr, node: &DeviceNode) -> Result<()> {
+    let source = mount::clone_host(Path::new(&node.path), Extent::One)?;
+    if !is_this_device(node, &path::stat(&source)?) {
+        let what = format!("the host's {} is another device than {}:{}", node.path, node.major, node.minor);
+        return Err(Error::new(ErrorKind::Unsupported, what));
+    }
+    match directory.create_file(name, 0o600) {
+        Err(error) if error.errno() != Errno::EXIST => return Err(error.into()),
+        _ => {}
+    }
+    let target = directory.open_path(name)?;
+    let regular = FileType::from_raw_mode(path::stat(&target)?.st_mode) == FileType::RegularFile;
+    if !regular {
+        return Err(Error::new(ErrorKind::Os, format!("{} is in the way", node.path)));
+    }
+    Ok(mount::attach(source.as_fd(), target.as_fd())?)
+}
+
+fn file_type(kind: DeviceKind) -> FileType {
+    match kind {
+        DeviceKind::Char => FileType::CharacterDevice,
+        DeviceKind::Block => FileType::BlockDevice,
+        DeviceKind::Fifo => FileType::Fifo,
+    }
+}
+
+fn is_this_device(node: &DeviceNode, stat: &Stat) -> bool {
+    FileType::from_raw_mode(stat.st_mode) == file_type(node.kind)
+        && (node.kind == DeviceKind::Fifo || path::device_number(stat) == (node.major, node.minor))
+}
+
+/// Makes a symbolic link, unless the image has something of that name.
+pub(super) fn symlink(world: &World, path: &str, target: &str) -> Result<()> {
+    let (directory, name) = directory_of(world, path)?;
+    match directory.make_symlink(OsStr::new(target), &name) {
+        Err(error) if error.errno() == Errno::EXIST => Ok(()),
+        outcome => Ok(outcome?),
+    }
+}
+
+/// `/dev/ptmx` is the one of the container's own devpts.
+pub(super) fn link_ptmx(world: &World) -> Result<()> {
+    let (directory, name) = directory_of(world, "/dev/ptmx")?;
+    match directory.remove_file(&name) {
+        Err(error) if error.errno() != Errno::NOENT => return Err(error.into()),
+        _ => {}
+    }
+    Ok(directory.make_symlink(OsStr::new("pts/ptmx"), &name)?)
+}

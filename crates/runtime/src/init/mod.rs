@@ -1,0 +1,210 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What the container's first process does between clone3 and execve: it walks the plan.
+//!
+//! It is a copy of the runtime, with one thread. Everything it needs was parsed, opened and allocated before the
+//! clone; here are only system calls. *Who am I* at each moment:
+//!
+//! ```text
+//!  begin            the namespaces are new, the ids not mapped yet; nothing is done until "go"
+//!  … EnterRoot      the host's files are still reachable: sources are opened by path, targets through `Root` only
+//!  … SetUser        root of the container, in its root filesystem
+//!  … Execute        the container's user, with its capabilities and its seccomp filter
+//! ```
+//!
+//! An error is sent to the parent as data, with the step's number and name. After "ready" nobody listens any more,
+//! so it goes to standard error.
+
+mod copy_up;
+mod device;
+mod hide;
+mod identity;
+mod mount;
+mod program;
+mod root;
+
+use std::io::Write as _;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+
+use conex_spec::runtime::{NamespaceKind, State, Status};
+use conex_sys::namespace::{self, Kind};
+use conex_sys::path::Root;
+use conex_sys::procfs::Procfs;
+use conex_sys::{credentials, network, process, socket};
+
+use crate::plan::{HookMoment, Plan, Step};
+use crate::sync::{Channel, Message};
+use crate::{Error, ErrorKind, Result, Wrap, console, hooks};
+
+pub(crate) use identity::kernel_limit;
+
+/// The facts and descriptors that are only known while walking.
+#[derive(Debug)]
+pub(crate) struct World {
+    /// To the parent, until everything is ready.
+    pub channel: Option<Channel>,
+    /// A byte comes out of it when the container is started. `exec` has none: it starts at once.
+    pub start: Option<OwnedFd>,
+    /// Takes the master of the console.
+    pub console: Option<OwnedFd>,
+    /// Results of `Plan::before_clone`, by position.
+    pub sources: Vec<Option<OwnedFd>>,
+    /// The host's procfs, opened before the clone.
+    pub proc: Procfs,
+    /// The container's root filesystem, from `BindRoot` on.
+    pub root: Option<Root>,
+    /// For hooks that run in here.
+    pub state: State,
+    /// Whether the parent must be able to write this process's id maps and read its /proc files until "go".
+    pub stays_dumpable: bool,
+    /// In a user namespace of the container: this process is nobody there until it becomes its root.
+    pub becomes_root: bool,
+    /// Results of steps for later steps.
+    pub program: Option<std::ffi::CString>,
+    pub home: Option<String>,
+    pub working_directory_refused: bool,
+}
+
+/// Runs in the new process. Returns the exit status, if it returns at all.
+pub(crate) fn run(plan: &Plan, mut world: World) -> i32 {
+    let outcome = begin(plan, &mut world).and_then(|()| walk(plan, &mut world));
+    let Err(error) = outcome else { return 0 };
+    let told = world.channel.as_ref().map(|channel| channel.send(&Message::Failed(copy_of(&error))));
+    if !matches!(told, Some(Ok(()))) {
+        // Nobody else is left to tell; standard error is the container's own.
+        drop(writeln!(std::io::stderr(), "{error}"));
+    }
+    255
+}
+
+fn copy_of(error: &Error) -> Error {
+    Error::received(error.kind(), error.to_string(), error.errno().map_or(0, conex_sys::Errno::raw_os_error))
+}
+
+/// Waits for the parent's word, and becomes a process that nobody in the container can look into.
+fn begin(plan: &Plan, world: &mut World) -> Result<()> {
+    process::set_parent_death_signal(Some(conex_sys::signal::KILL))?;
+    if !world.stays_dumpable {
+        process::set_undumpable()?;
+    }
+    process::new_session()?;
+    let channel = world.channel.as_ref().expect("the channel is only given up when ready");
+    channel.expect(|message| matches!(message, Message::Go)).wrap(|| "wait for the runtime")?;
+    if world.becomes_root {
+        credentials::set_group(0)?;
+        credentials::set_user(0)?;
+    }
+    process::set_undumpable()?;
+    process::set_umask(0);
+    if plan.create.contains(&NamespaceKind::Cgroup) {
+        // Only now: the root of a cgroup namespace is the cgroup that its first process is in.
+        namespace::unshare(Kind::Cgroup.flag())?;
+    }
+    Ok(())
+}
+
+fn walk(plan: &Plan, world: &mut World) -> Result<()> {
+    let count = plan.steps.len();
+    for (index, step) in plan.steps.iter().enumerate() {
+        do_step(plan, world, index, step).map_err(|error| match error.kind() {
+            // What the user wrote is wrong, not the set-up: the message is the one that callers look for.
+            ErrorKind::Program => error,
+            _ => error.wrap(format_args!("step {} of {count}: {step}", index + 1)),
+        })?;
+    }
+    Ok(())
+}
+
+fn do_step(plan: &Plan, world: &mut World, index: usize, step: &Step) -> Result<()> {
+    match step {
+        Step::JoinKeyring { name, label } => identity::join_keyring(world, name, label),
+        Step::RaiseLoopback => Ok(network::bring_loopback_up()?),
+        Step::IsolateMounts { propagation } => root::set_propagation("/", *propagation),
+        Step::BindRoot { rootfs, private_parent } => root::bind(world, Path::new(rootfs), *private_parent),
+        Step::Mount(mount) => mount::mount(world, mount),
+        Step::Device(node) => device::make(world, node),
+        Step::Symlink { path, target } => device::symlink(world, path, target),
+        Step::LinkPtmx => device::link_ptmx(world),
+        Step::Ask(_) => ask(world, index),
+        Step::Hooks { moment, hooks } => run_hooks(world, *moment, hooks),
+        Step::EnterRoot { method } => root::enter(world, *method),
+        Step::PropagateRoot { propagation } => root::set_propagation("/", *propagation),
+        Step::ReopenDevNull => program::reopen_dev_null(world),
+        Step::MakeWorkingDirectory { path } => Ok(in_root(world)?.make_dir_all(path, 0o755).map(drop)?),
+        Step::Console { width, height, mount } => {
+            let socket = world.console.take().ok_or_else(|| missing("console socket"))?;
+            console::open_inside(world, plan, socket.as_fd(), (*width, *height), *mount)
+        }
+        Step::RemountReadonly { path, attr } => mount::change(world, path, *attr),
+        Step::RemountRootReadonly => root::make_readonly(world),
+        Step::SetUmask { mask } => {
+            process::set_umask(*mask);
+            Ok(())
+        }
+        Step::SetHostname { name } => Ok(identity::set_hostname(name)?),
+        Step::SetDomainname { name } => Ok(identity::set_domainname(name)?),
+        Step::ApparmorProfile { profile } => identity::set_apparmor_profile(world, profile),
+        Step::Sysctl { key, value } => identity::set_sysctl(world, key, value),
+        Step::ReadonlyPath { path } => hide::make_readonly(world, path),
+        Step::MaskPaths { paths, label } => hide::mask(world, paths, label),
+        Step::NoNewPrivileges => Ok(process::set_no_new_privileges()?),
+        Step::Scheduler(scheduler) => identity::set_scheduler(scheduler),
+        Step::IoPriority(priority) => identity::set_io_priority(priority),
+        Step::Personality { domain } => identity::set_personality(*domain),
+        Step::MemoryPolicy(policy) => identity::set_memory_policy(policy),
+        Step::Rlimits { limits } => identity::set_limits(limits),
+        Step::SelinuxLabel { label } => identity::set_selinux_label(world, label),
+        Step::Seccomp(seccomp) => identity::load_filter(seccomp),
+        Step::CloseDescriptorsFrom { first } => Ok(process::close_on_exec_from(*first)?),
+        Step::EnterWorkingDirectory { path } => program::enter_working_directory(world, path),
+        Step::DropBoundingSet { keep } => {
+            Ok(credentials::limit_bounding_set(keep.0, credentials::last_capability())?)
+        }
+        Step::SetUser { uid, gid, groups } => identity::set_user(*uid, *gid, groups),
+        Step::ConfirmWorkingDirectory { path } => program::confirm_working_directory(world, path),
+        Step::SetCapabilities(sets) => identity::set_capabilities(sets),
+        Step::DefaultHome { uid } => program::find_home(world, *uid),
+        Step::FindProgram { name } => program::find(plan, world, name),
+        Step::AwaitStart => await_start(world),
+        Step::Execute { args, env } => Err(program::execute(world, args, env)),
+    }
+}
+
+fn in_root(world: &World) -> Result<&Root> {
+    world.root.as_ref().ok_or_else(|| missing("root filesystem"))
+}
+
+fn missing(what: &str) -> Error {
+    Error::new(ErrorKind::Os, format!("the plan has no {what} at this point"))
+}
+
+fn ask(world: &World, index: usize) -> Result<()> {
+    let channel = world.channel.as_ref().ok_or_else(|| missing("parent"))?;
+    channel.send(&Message::Ask(index))?;
+    channel.expect(|message| matches!(message, Message::Done))
+}
+
+fn run_hooks(world: &mut World, moment: HookMoment, list: &[conex_spec::runtime::Hook]) -> Result<()> {
+    let environment = match moment {
+        HookMoment::CreateContainer => hooks::Environment::Empty,
+        HookMoment::StartContainer => {
+            world.state.status = Status::Created;
+            hooks::Environment::Inherited
+        }
+    };
+    // The process as the hook sees it: it runs in the container's pid namespace.
+    world.state.pid = Some(process::own_id());
+    hooks::run(&moment.to_string(), list, &world.state, environment)
+}
+
+/// The runtime may go away from now on; this process stays until somebody starts or kills it.
+fn await_start(world: &mut World) -> Result<()> {
+    process::set_parent_death_signal(None)?;
+    let channel = world.channel.take().ok_or_else(|| missing("parent"))?;
+    channel.send(&Message::Ready)?;
+    drop(channel);
+    if let Some(start) = world.start.take() {
+        socket::wait_readable(&[start.as_fd()], None)?;
+    }
+    Ok(())
+}

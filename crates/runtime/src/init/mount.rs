@@ -1,0 +1,239 @@
+// SPDX-License-Identifier: Apache-2.0
+//! config.md, "Mounts": each is made detached, gets its flags, and is attached to a target that was resolved inside
+//! the root to a descriptor. So neither can be exchanged on the way, nor seen with the wrong flags.
+
+use std::ffi::OsString;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Component, Path, PathBuf};
+
+use conex_sys::mount::{self, Attributes, Change, Extent, Filesystem};
+use conex_sys::path::{Dir, FileType, Root};
+use conex_sys::{Errno, path};
+
+use super::root::propagation;
+use super::{World, copy_up, hide, in_root, missing};
+use crate::plan::{Mount, MountAttr, MountSource, Propagation, TargetRule};
+use crate::{Error, ErrorKind, Result};
+
+/// What a file below /proc may be covered with by a configuration (LXCFS and the like); everything else there could
+/// make later writes to /proc go somewhere else.
+const COVERABLE: [&str; 11] = [
+    "proc/cpuinfo",
+    "proc/diskstats",
+    "proc/meminfo",
+    "proc/stat",
+    "proc/swaps",
+    "proc/uptime",
+    "proc/loadavg",
+    "proc/slabinfo",
+    "proc/kpagecgroup",
+    "proc/sys/kernel/ns_last_pid",
+    "proc/sys/crypto/fips_enabled",
+];
+
+/// Does one mount of the plan.
+pub(super) fn mount(world: &mut World, wanted: &Mount) -> Result<()> {
+    if wanted.remount {
+        change(world, &wanted.target, wanted.attr)?;
+        let target = in_root(world)?.resolve(&wanted.target)?;
+        return set_propagation(&target, &wanted.propagation);
+    }
+    let Some(source) = open_source(world, wanted)? else {
+        return hide::mask(world, std::slice::from_ref(&wanted.target), "");
+    };
+    let root = in_root(world)?;
+    let is_directory = file_type(&source)? == FileType::Directory;
+    let target = target(root, Path::new(&wanted.target), wanted.target_rule, is_directory)?;
+    if !matches!(&wanted.source, MountSource::Filesystem { kind, .. } if kind == "proc") {
+        refuse_inside_proc(root, &target)?;
+    }
+    if wanted.copy_up {
+        copy_up::copy(&Dir::from(reopened(root, &wanted.target)?), &Dir::from(source.try_clone()?))?;
+    }
+    if wanted.recursive_attr != MountAttr::default() {
+        mount::change(source.as_fd(), &attributes(wanted.recursive_attr, Extent::Tree))?;
+    }
+    mount::attach(source.as_fd(), target.as_fd())?;
+    set_propagation(&source, &wanted.propagation)
+}
+
+fn reopened(root: &Root, path: &str) -> Result<OwnedFd> {
+    Ok(OwnedFd::from(root.open_dir(path)?))
+}
+
+fn set_propagation(mounted: &OwnedFd, wanted: &[Propagation]) -> Result<()> {
+    for one in wanted {
+        let (kind, extent) = propagation(*one);
+        mount::change(mounted.as_fd(), &Change { propagation: Some(kind), extent, ..Change::NONE })?;
+    }
+    Ok(())
+}
+
+fn attributes(wanted: MountAttr, extent: Extent) -> Change<'static> {
+    Change { set: flags(wanted.set), clear: flags(wanted.clear), extent, ..Change::NONE }
+}
+
+fn flags(bits: u64) -> Attributes {
+    Attributes::from_bits_retain(u32::try_from(bits).unwrap_or_default())
+}
+
+/// Changes the flags of what is mounted at a path.
+pub(super) fn change(world: &World, path: &str, wanted: MountAttr) -> Result<()> {
+    let target = in_root(world)?.resolve(path)?;
+    Ok(mount::change(target.as_fd(), &attributes(wanted, Extent::One))?)
+}
+
+/// A detached mount of the source; `None` if the plan prefers to hide the target then.
+fn open_source(world: &mut World, wanted: &Mount) -> Result<Option<OwnedFd>> {
+    match &wanted.source {
+        MountSource::Filesystem { kind, name, options } => {
+            filesystem(kind, name, options, flags(wanted.attr.set)).map(Some).map_err(Error::from)
+        }
+        MountSource::Bind { path, recursive } => {
+            let extent = if *recursive { Extent::Tree } else { Extent::One };
+            let source = mount::clone_host(Path::new(path), extent)?;
+            with_flags(source, wanted).map(Some)
+        }
+        MountSource::Opened { index, .. } => {
+            let source = world.sources.get_mut(*index).and_then(Option::take);
+            with_flags(source.ok_or_else(|| missing("opened source"))?, wanted).map(Some)
+        }
+        MountSource::Cgroup2 { options, fallback, mask_if_missing } => {
+            cgroup2(options, Path::new(fallback), *mask_if_missing, wanted)
+        }
+    }
+}
+
+/// A bind mount gets what was asked for. What the kernel has locked, because the mount came from outside of this
+/// user namespace, stays as it is.
+fn with_flags(source: OwnedFd, wanted: &Mount) -> Result<OwnedFd> {
+    if wanted.attr == MountAttr::default() {
+        return Ok(source);
+    }
+    let exactly = MountAttr { clear: wanted.attr.clear | wanted.reset, ..wanted.attr };
+    match mount::change(source.as_fd(), &attributes(exactly, Extent::One)) {
+        Err(error) if wanted.reset != 0 && error.errno() == Errno::PERM => {
+            mount::change(source.as_fd(), &attributes(wanted.attr, Extent::One))?;
+        }
+        outcome => outcome?,
+    }
+    Ok(source)
+}
+
+fn filesystem(
+    kind: &str,
+    name: &str,
+    options: &[(String, Option<String>)],
+    flags: Attributes,
+) -> conex_sys::Result<OwnedFd> {
+    let filesystem = Filesystem::open(kind)?;
+    if !name.is_empty() {
+        filesystem.set("source", name)?;
+    }
+    for (key, value) in options {
+        match value {
+            Some(value) => filesystem.set(key, value)?,
+            None => filesystem.set_flag(key)?,
+        }
+    }
+    filesystem.mount(flags)
+}
+
+/// The kernel gives no cgroup2 of its own to a user namespace that does not own the cgroup namespace.
+fn cgroup2(
+    options: &[(String, Option<String>)],
+    fallback: &Path,
+    mask_if_missing: bool,
+    wanted: &Mount,
+) -> Result<Option<OwnedFd>> {
+    match filesystem("cgroup2", "cgroup", options, flags(wanted.attr.set)) {
+        Err(error) if [Errno::PERM, Errno::BUSY].contains(&error.errno()) => {}
+        outcome => return Ok(Some(outcome?)),
+    }
+    match mount::clone_host(fallback, Extent::One) {
+        Err(error) if mask_if_missing && error.errno() == Errno::NOENT => Ok(None),
+        outcome => with_flags(outcome?, wanted).map(Some),
+    }
+}
+
+/// Where to mount: resolved inside the root, and made if it is missing.
+fn target(root: &Root, path: &Path, rule: TargetRule, source_is_directory: bool) -> Result<OwnedFd> {
+    match rule {
+        TargetRule::RealDirectory => real_directory(root, path),
+        TargetRule::Directory => directory(root, path),
+        TargetRule::LikeSource if source_is_directory => directory(root, path),
+        TargetRule::LikeSource => file(root, path),
+    }
+}
+
+fn directory(root: &Root, path: &Path) -> Result<OwnedFd> {
+    match root.resolve(path) {
+        Err(error) if error.errno() == Errno::NOENT => Ok(OwnedFd::from(root.make_dir_all(path, 0o755)?)),
+        outcome => Ok(outcome?),
+    }
+}
+
+/// One name after the other, none of them a symbolic link: /proc and /sys must be where they are looked for.
+fn real_directory(root: &Root, path: &Path) -> Result<OwnedFd> {
+    let mut here = root.dir().try_clone()?;
+    for component in path.components() {
+        let Component::Normal(name) = component else { continue };
+        here = match here.open_dir(name) {
+            Err(error) if error.errno() == Errno::NOENT => {
+                here.make_dir(name, 0o755)?;
+                here.open_dir(name)?
+            }
+            Err(error) if [Errno::LOOP, Errno::NOTDIR].contains(&error.errno()) => {
+                let what = format!("{} must be a real directory, not a symbolic link", path.display());
+                return Err(Error::from(error).wrap(what));
+            }
+            outcome => outcome?,
+        };
+    }
+    Ok(OwnedFd::from(here))
+}
+
+/// How many dangling links in a row are followed to the file that they promise.
+const MAX_LINKS: usize = 40;
+
+fn file(root: &Root, path: &Path) -> Result<OwnedFd> {
+    let mut path = path.to_owned();
+    for _ in 0..MAX_LINKS {
+        match root.resolve(&path) {
+            Err(error) if error.errno() == Errno::NOENT => {}
+            outcome => return Ok(outcome?),
+        }
+        let above = path.parent().unwrap_or(Path::new("/"));
+        let directory = root.make_dir_all(above, 0o755)?;
+        let name = path.file_name().map(OsString::from).unwrap_or_default();
+        match directory.create_file(&name, 0o644) {
+            Err(error) if error.errno() == Errno::EXIST => path = follow(above, &directory, &name)?,
+            outcome => return Ok(OwnedFd::from(outcome?)),
+        }
+    }
+    Err(Error::new(ErrorKind::Os, format!("{}: too many symbolic links", path.display())))
+}
+
+fn follow(above: &Path, directory: &Dir, name: &OsString) -> Result<PathBuf> {
+    let link = PathBuf::from(directory.read_link(name)?);
+    Ok(above.join(link))
+}
+
+pub(super) fn file_type(fd: &OwnedFd) -> Result<FileType> {
+    Ok(FileType::from_raw_mode(path::stat(fd)?.st_mode))
+}
+
+/// A volume over a part of /proc could turn the runtime's own writes there to another file.
+fn refuse_inside_proc(root: &Root, target: &OwnedFd) -> Result<()> {
+    if !mount::is_procfs(target.as_fd())? {
+        return Ok(());
+    }
+    let identity = |fd: &OwnedFd| path::stat(fd).map(|stat| (stat.st_dev, stat.st_ino));
+    let wanted = identity(target)?;
+    let coverable = COVERABLE.iter().any(|name| {
+        root.resolve(name).is_ok_and(|known| identity(&known).is_ok_and(|identity| identity == wanted))
+    });
+    coverable.then_some(()).ok_or_else(|| {
+        Error::new(ErrorKind::Config, "the target is inside /proc: only a procfs can be mounted there")
+    })
+}

@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The container's root filesystem becomes a mount, and then `/`.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+
+use conex_sys::mount::{self, Attributes, Change, Extent};
+use conex_sys::path::{Dir, Root};
+use conex_sys::{Errno, path};
+
+use super::{World, in_root};
+use crate::plan::{EnterRoot, Propagation, PropagationKind};
+use crate::{Error, ErrorKind, Result, Wrap};
+
+/// The kernel's words for the plan's.
+pub(super) fn propagation(wanted: Propagation) -> (mount::Propagation, Extent) {
+    let kind = match wanted.kind {
+        PropagationKind::Private => mount::Propagation::Private,
+        PropagationKind::Slave => mount::Propagation::Slave,
+        PropagationKind::Shared => mount::Propagation::Shared,
+        PropagationKind::Unbindable => mount::Propagation::Unbindable,
+    };
+    (kind, if wanted.recursive { Extent::Tree } else { Extent::One })
+}
+
+pub(super) fn set_propagation(path: &str, wanted: Propagation) -> Result<()> {
+    let (kind, extent) = propagation(wanted);
+    Ok(mount::set_propagation(Path::new(path), kind, extent)?)
+}
+
+/// Makes the root filesystem a mount of its own, and opens it. From here on it is only reached through that handle.
+pub(super) fn bind(world: &mut World, rootfs: &Path, private_parent: bool) -> Result<()> {
+    let target = mount::open_dir(rootfs)?;
+    if private_parent {
+        make_mount_of_private(&target)?;
+    }
+    let tree = mount::clone(target.as_fd(), Path::new(""), Extent::Tree)?;
+    mount::attach(tree.as_fd(), target.as_fd())?;
+    world.root = Some(Root::new(Dir::from(tree)));
+    Ok(())
+}
+
+/// pivot_root(2) refuses a new root whose parent mount is shared. That mount is found upwards: only at a mount's
+/// root can its propagation be changed.
+fn make_mount_of_private(start: &OwnedFd) -> Result<()> {
+    let private = Change { propagation: Some(mount::Propagation::Private), ..Change::NONE };
+    let mut here = start.try_clone().wrap(|| "look for the mount of the root filesystem")?;
+    loop {
+        match mount::change(here.as_fd(), &private) {
+            Err(error) if error.errno() == Errno::INVAL => {}
+            outcome => return Ok(outcome?),
+        }
+        let identity = |at: &OwnedFd| path::stat(at).map(|stat| (stat.st_dev, stat.st_ino));
+        let above = mount::open_parent(here.as_fd())?;
+        if identity(&above)? == identity(&here)? {
+            return Err(Error::new(ErrorKind::Os, "the root filesystem lies on no mount"));
+        }
+        here = above;
+    }
+}
+
+/// The container's root becomes `/`, and the host's disappears.
+pub(super) fn enter(world: &World, method: EnterRoot) -> Result<()> {
+    let root = in_root(world)?;
+    mount::stand_in(root)?;
+    match method {
+        EnterRoot::Pivot => {
+            mount::pivot_root_here()?;
+            // Both roots lie on the same spot now, the old one on top. Its going away is not the host's business.
+            mount::set_propagation(Path::new("."), mount::Propagation::Slave, Extent::Tree)?;
+            mount::detach(Path::new("."))?;
+        }
+        EnterRoot::Move => {
+            mount::move_here_to_root()?;
+            mount::chroot_here()?;
+        }
+        EnterRoot::Chroot => mount::chroot_here()?,
+    }
+    Ok(mount::stand_in(mount::open_dir(Path::new("/"))?)?)
+}
+
+pub(super) fn make_readonly(world: &World) -> Result<()> {
+    let readonly = Change { set: Attributes::MOUNT_ATTR_RDONLY, ..Change::NONE };
+    Ok(mount::change(in_root(world)?.as_fd(), &readonly)?)
+}

@@ -1,0 +1,225 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Makes the process that becomes the container's: one clone3 with all its new namespaces, in its cgroup.
+//!
+//! Namespaces that exist are joined by the new process itself. Some must be joined *before* the clone: a pid or
+//! time namespace only takes effect in children, a user namespace owns what is made after it, and once a new user
+//! namespace is entered nothing of the host can be joined any more. Then a short-lived process stands in between:
+//!
+//! ```text
+//!  runtime ──clone3──► stage: setns, setns, unshare(time) ──clone3(CLONE_PARENT | namespaces)──► init
+//!                        └─ Born(pid), exit                                    (a child of the runtime)
+//! ```
+//!
+//! The cgroup namespace is never part of the clone: its root would be the cgroup of the parent.
+
+use std::fmt::Write as _;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use conex_spec::runtime::{NamespaceKind, TimeOffset};
+use conex_sys::namespace::{self, Kind};
+use conex_sys::process::{self, Child, Spawn};
+use conex_sys::procfs::Procfs;
+
+use crate::sync::{Channel, Message};
+use crate::{Error, ErrorKind, Result, Wrap};
+
+/// What the new process is born into.
+#[derive(Debug, Default)]
+pub(crate) struct Birth<'a> {
+    pub create: Vec<Kind>,
+    pub join: Join,
+    /// By clock, for a time namespace in `create`.
+    pub time_offsets: Vec<(String, TimeOffset)>,
+    /// cgroup v2; otherwise the parent moves the process before it says "go".
+    pub cgroup: Option<BorrowedFd<'a>>,
+    /// Hide from the processes of the namespaces that are joined.
+    pub undumpable: bool,
+}
+
+/// Namespaces that exist.
+#[derive(Debug, Default)]
+pub(crate) enum Join {
+    #[default]
+    Nothing,
+    /// One by one, in this order.
+    Files(Vec<(OwnedFd, Kind)>),
+    /// All these of one process at once.
+    Process(OwnedFd, u64),
+}
+
+impl Join {
+    fn does_nothing(&self) -> bool {
+        matches!(self, Self::Nothing) || matches!(self, Self::Files(files) if files.is_empty())
+    }
+
+    fn run(&self) -> Result<()> {
+        match self {
+            Self::Nothing => Ok(()),
+            Self::Files(files) => files.iter().try_for_each(|(file, kind)| {
+                namespace::join(file.as_fd(), *kind)
+                    .wrap(|| format!("join the {} namespace", kind.file_name()))
+            }),
+            Self::Process(pidfd, flags) => {
+                namespace::join_process(pidfd.as_fd(), *flags).wrap(|| "join the container's namespaces")
+            }
+        }
+    }
+}
+
+/// The kernel's kind of the specification's.
+pub(crate) fn kind_of(kind: NamespaceKind) -> Kind {
+    match kind {
+        NamespaceKind::User => Kind::User,
+        NamespaceKind::Ipc => Kind::Ipc,
+        NamespaceKind::Uts => Kind::Uts,
+        NamespaceKind::Network => Kind::Network,
+        NamespaceKind::Pid => Kind::Pid,
+        NamespaceKind::Mount => Kind::Mount,
+        NamespaceKind::Cgroup => Kind::Cgroup,
+        NamespaceKind::Time => Kind::Time,
+    }
+}
+
+/// Opens a namespace file and checks that it is one of this kind.
+pub(crate) fn open_namespace(path: &str, kind: NamespaceKind) -> Result<(OwnedFd, Kind)> {
+    let wrap = || format!("{kind} namespace {path}");
+    let file = namespace::open(path.as_ref()).wrap(wrap)?;
+    let found = namespace::kind_of(file.as_fd()).wrap(wrap)?;
+    if found != kind_of(kind) {
+        let what = format!("{path} is a {} namespace, not a {kind} one", found.file_name());
+        return Err(Error::new(ErrorKind::Config, what));
+    }
+    Ok((file, found))
+}
+
+impl Birth<'_> {
+    fn clone_flags(&self, stage: bool) -> u64 {
+        let cloned = self.create.iter().copied().filter(|kind| match kind {
+            Kind::Cgroup => false,
+            Kind::Time => !stage,
+            _ => true,
+        });
+        namespace::flags(cloned)
+    }
+
+    /// See the drawing above.
+    fn needs_stage(&self) -> bool {
+        let before_clone = match &self.join {
+            Join::Nothing => false,
+            Join::Files(files) => {
+                files.iter().any(|(_, kind)| matches!(kind, Kind::User | Kind::Pid | Kind::Time))
+            }
+            Join::Process(..) => true,
+        };
+        let owned_by_host = self.create.contains(&Kind::User) && !self.join.does_nothing();
+        before_clone || owned_by_host || !self.time_offsets.is_empty()
+    }
+}
+
+/// Makes the process. `body` runs in it with its end of the channel; `ours` stays here.
+pub(crate) fn launch<'a>(
+    birth: &Birth<'a>,
+    ours: Channel,
+    theirs: Channel,
+    body: impl FnOnce(Channel) -> i32,
+) -> Result<(Child, Channel)> {
+    let mut ours = Some(ours);
+    if birth.needs_stage() {
+        let stage = process::spawn(&Spawn { cgroup: birth.cgroup, ..Spawn::default() }, || {
+            drop(ours.take());
+            stage(birth, theirs, body)
+        })?;
+        let ours = ours.take().expect("only the child took it");
+        let child = wait_for_birth(&ours);
+        // The stage's own status says nothing that its message did not.
+        process::wait(stage.pidfd.as_fd())?;
+        return Ok((child?, ours));
+    }
+    let namespaces = birth.clone_flags(false);
+    let child = process::spawn(&Spawn { namespaces, cgroup: birth.cgroup, sibling: false }, || {
+        drop(ours.take());
+        match birth.join.run() {
+            Ok(()) => body(theirs),
+            Err(error) => give_up(&theirs, error),
+        }
+    })?;
+    Ok((child, ours.take().expect("only the child took it")))
+}
+
+fn wait_for_birth(channel: &Channel) -> Result<Child> {
+    match channel.receive()? {
+        Some(Message::Born(pid)) => Ok(Child { pid, pidfd: process::open(pid)? }),
+        Some(Message::Failed(error)) => Err(error),
+        Some(other) => Err(Error::new(ErrorKind::Os, format!("unexpected message {other:?}"))),
+        None => Err(Error::new(ErrorKind::Os, "the process that joins namespaces was killed")),
+    }
+}
+
+/// The short-lived process: joins, makes init, reports its pid.
+fn stage(birth: &Birth<'_>, channel: Channel, body: impl FnOnce(Channel) -> i32) -> i32 {
+    let prepared = prepare_stage(birth);
+    if let Err(error) = prepared {
+        return give_up(&channel, error);
+    }
+    let for_init = match channel.try_clone() {
+        Ok(clone) => clone,
+        Err(error) => return give_up(&channel, error),
+    };
+    let request = Spawn { namespaces: birth.clone_flags(true), cgroup: None, sibling: true };
+    match process::spawn(&request, || body(for_init)) {
+        Ok(child) => i32::from(channel.send(&Message::Born(child.pid)).is_err()),
+        Err(error) => give_up(&channel, error.into()),
+    }
+}
+
+fn prepare_stage(birth: &Birth<'_>) -> Result<()> {
+    if birth.undumpable {
+        process::set_undumpable()?;
+    }
+    let proc = Procfs::of_host()?;
+    birth.join.run()?;
+    if birth.create.contains(&Kind::Time) {
+        namespace::unshare(Kind::Time.flag())?;
+        let mut text = String::new();
+        for (clock, offset) in &birth.time_offsets {
+            writeln!(text, "{clock} {} {}", offset.secs, offset.nanosecs).expect("a String takes everything");
+        }
+        if !text.is_empty() {
+            proc.write("self/timens_offsets", text.as_bytes())?;
+        }
+    }
+    Ok(())
+}
+
+fn give_up(channel: &Channel, error: Error) -> i32 {
+    // If the runtime is gone, nobody is interested any more.
+    drop(channel.send(&Message::Failed(error)));
+    1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stage_is_only_there_where_the_order_needs_it() {
+        let net = || open_namespace("/proc/self/ns/net", NamespaceKind::Network).unwrap();
+        let pid = || open_namespace("/proc/self/ns/pid", NamespaceKind::Pid).unwrap();
+        let birth = |create: &[Kind], files| Birth {
+            create: create.to_vec(),
+            join: Join::Files(files),
+            ..Birth::default()
+        };
+        assert!(!birth(&[Kind::User, Kind::Pid], vec![]).needs_stage());
+        assert!(!birth(&[Kind::Pid], vec![net()]).needs_stage());
+        assert!(birth(&[Kind::User], vec![net()]).needs_stage());
+        assert!(birth(&[Kind::Mount], vec![pid()]).needs_stage());
+    }
+
+    #[test]
+    fn a_namespace_file_of_another_kind_is_refused() {
+        let error = open_namespace("/proc/self/ns/net", NamespaceKind::Pid).unwrap_err();
+        assert_eq!(error.to_string(), "/proc/self/ns/net is a net namespace, not a pid one");
+        open_namespace("/proc/self/status", NamespaceKind::Pid).unwrap_err();
+    }
+}

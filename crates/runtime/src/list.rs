@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: Apache-2.0
+//! `list`: all containers of a state root, as a table or as one line of JSON.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+
+use crate::cli::{Format, Runtime};
+use crate::container::{self, Container};
+use crate::state::Report;
+use crate::{Error, ErrorKind, Result, Wrap};
+
+/// The verb. A container that cannot be read is told on standard error and left out.
+pub(crate) fn list(runtime: &Runtime, format: Format, quiet: bool) -> Result<String> {
+    if runtime.root_is_explicit {
+        fs::metadata(&runtime.root).wrap(|| format!("open {}", runtime.root.display()))?;
+    }
+    let mut reports = Vec::new();
+    for id in container::ids(&runtime.root)? {
+        match report(runtime, &id) {
+            Ok(report) => reports.push(report),
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => runtime.warn(&[format!("load container {id}: {error}")]),
+        }
+    }
+    match format {
+        _ if quiet => Ok(reports.iter().map(|report| format!("{}\n", report.id)).collect()),
+        Format::Json if reports.is_empty() => Ok("null".to_owned()),
+        Format::Json => {
+            serde_json::to_string(&reports).map_err(|error| Error::new(ErrorKind::Os, error.to_string()))
+        }
+        Format::Table => Ok(table(&reports)),
+    }
+}
+
+fn report(runtime: &Runtime, id: &str) -> Result<Report> {
+    let container = Container::open(&runtime.root, id)?;
+    let owner = fs::metadata(&container.directory)?.uid();
+    Ok(Report { owner: user_name(owner), ..Report::of(&container)? })
+}
+
+/// The host's name of a user, `#<uid>` if it has none.
+fn user_name(uid: u32) -> String {
+    let passwd = fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let number = uid.to_string();
+    let line = passwd.lines().map(|line| line.split(':').collect::<Vec<_>>());
+    let found = line
+        .filter(|fields| fields.get(2) == Some(&number.as_str()))
+        .find_map(|fields| fields.first().copied());
+    found.map_or_else(|| format!("#{uid}"), str::to_owned)
+}
+
+/// Columns at least twelve wide, three spaces apart: Go's tabwriter as runc sets it.
+fn table(reports: &[Report]) -> String {
+    let header = ["ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"].map(str::to_owned);
+    let rows = reports.iter().map(|report| {
+        [
+            report.id.clone(),
+            report.pid.to_string(),
+            report.status.to_string(),
+            report.bundle.clone(),
+            report.created.clone(),
+            report.owner.clone(),
+        ]
+    });
+    let rows: Vec<_> = std::iter::once(header).chain(rows).collect();
+    let width = |column: usize| {
+        let longest = rows.iter().map(|row| row[column].chars().count()).max().unwrap_or_default();
+        (longest + 3).max(12)
+    };
+    let widths: Vec<_> = (0..5).map(width).collect();
+    let mut text = String::new();
+    for row in &rows {
+        for (cell, width) in row.iter().zip(&widths) {
+            write!(text, "{cell:<width$}").expect("a String takes everything");
+        }
+        text.push_str(&row[5]);
+        text.push('\n');
+    }
+    text
+}

@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The plan of a further process in a container: the chapters of [`super::plan`] that describe a process, and none
+//! of those that make a container.
+
+use conex_spec::runtime::{Config, NamespaceKind, Process};
+
+use super::{AfterClone, Draft, Host, Plan, PlanError, Request, Step};
+
+/// Decides everything about an `exec`. `config` is the container's, `process` the new one.
+pub fn plan_exec(
+    config: &Config,
+    process: &Process,
+    request: &Request,
+    host: &Host,
+) -> Result<Plan, PlanError> {
+    let config = Config { process: Some(process.clone()), ..config.clone() };
+    let mut draft = Draft {
+        config: &config,
+        request,
+        host,
+        before_clone: Vec::new(),
+        steps: Vec::new(),
+        warnings: Vec::new(),
+    };
+    let name = format!("_ses.{}", request.id);
+    draft.steps.push(Step::JoinKeyring { name, label: process.selinux_label.clone() });
+    draft.console(process);
+    draft.steps.push(Step::SetUmask { mask: process.user.umask.unwrap_or(0o022) });
+    if !process.apparmor_profile.is_empty() {
+        draft.steps.push(Step::ApparmorProfile { profile: process.apparmor_profile.clone() });
+    }
+    draft.scheduling(process);
+    // What the container's own process was told about setgroups(2) holds here as well.
+    let id_maps = if config.has_namespace(NamespaceKind::User) { draft.id_maps()? } else { None };
+    draft.credentials(process, id_maps.as_ref())?;
+    draft.steps.push(Step::AwaitStart);
+    draft.steps.push(Step::Execute { args: process.args.clone(), env: process.env.clone() });
+    for step in &mut draft.steps {
+        if let Step::Console { mount, .. } = step {
+            *mount = false;
+        }
+    }
+    let mut after_clone = vec![AfterClone::EnterCgroup];
+    after_clone.extend(process.oom_score_adj.map(|value| AfterClone::AdjustOomScore { value }));
+    let (steps, warnings) = (draft.steps, draft.warnings);
+    Ok(Plan { after_clone, steps, warnings, ..Plan::default() })
+}

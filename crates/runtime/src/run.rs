@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+//! `run`: create, start and, unless detached, stay until the container's end and delete it.
+
+use conex_sys::process;
+
+use crate::cli::Runtime;
+use crate::create::{Options, create_container};
+use crate::foreground::Foreground;
+use crate::start::start_container;
+use crate::{Result, delete};
+
+/// What only `run` knows.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Keep {
+    /// Leave the stopped container.
+    pub keep: bool,
+    /// Do not adopt the container's orphans.
+    pub no_subreaper: bool,
+}
+
+/// The verb. Returns the status to exit with.
+pub(crate) fn run(runtime: &Runtime, options: &Options, keep: Keep) -> Result<i32> {
+    let foreground = if options.detach {
+        None
+    } else {
+        if !keep.no_subreaper {
+            process::set_child_subreaper()?;
+        }
+        Some(Foreground::new()?)
+    };
+    let created = create_container(runtime, options)?;
+    if let Err(error) = start_container(&created.container, &created.poststart.poststart) {
+        delete::destroy(runtime, created.container, &created.poststart)?;
+        return Err(error);
+    }
+    let Some(foreground) = foreground else { return Ok(0) };
+    let exit = foreground.wait(&created.child, created.console)?;
+    if !keep.keep {
+        delete::destroy(runtime, created.container, &created.poststart)?;
+    }
+    Ok(exit.code())
+}

@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+//! runtime.md, "Start": the created process becomes the program.
+//!
+//! One byte into the fifo says so. The process holds the fifo's reading end close-on-exec, so its end is the proof
+//! that the program runs; poststart hooks wait for that.
+
+use std::fs::File;
+use std::io::Write;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::OpenOptionsExt;
+
+use conex_spec::runtime::{Hook, Status};
+use conex_sys::{Errno, process, signal, socket};
+
+use crate::cli::Runtime;
+use crate::container::Container;
+use crate::hooks::{self, Environment};
+use crate::{Error, ErrorKind, Result, Wrap};
+
+/// The verb.
+pub(crate) fn start(runtime: &Runtime, id: &str) -> Result<()> {
+    let container = Container::open(&runtime.root, id)?.lock()?;
+    let state = |what: &str| Err(Error::new(ErrorKind::State, what));
+    match container.status()? {
+        Status::Created => {}
+        Status::Stopped => return state("cannot start a container that has stopped"),
+        Status::Running | Status::Paused => return state("cannot start an already running container"),
+        Status::Creating => return state("cannot start a container that is still being created"),
+    }
+    let poststart = container.config()?.hooks.poststart;
+    start_container(&container, &poststart)
+}
+
+/// For `start` and `run`.
+pub(crate) fn start_container(container: &Container, poststart: &[Hook]) -> Result<()> {
+    const NONBLOCK: i32 = 0o4000;
+    let path = container.fifo();
+    let gone = |error: std::io::Error| match error.raw_os_error().map(Errno::from_raw_os_error) {
+        Some(Errno::NXIO) => Error::new(ErrorKind::State, "cannot start a container that has stopped"),
+        _ => Error::from(error).wrap(format_args!("open {}", path.display())),
+    };
+    let mut fifo = File::options().write(true).custom_flags(NONBLOCK).open(&path).map_err(gone)?;
+    // The name goes first: a start that is killed in between leaves a container that waits, and that can be deleted.
+    std::fs::remove_file(&path).wrap(|| "remove the fifo")?;
+    fifo.write_all(b"0").wrap(|| "tell the container to start")?;
+    if poststart.is_empty() {
+        return Ok(());
+    }
+    wait_for_program(fifo.as_fd())?;
+    let state = container.state(Status::Running);
+    let outcome = hooks::run("poststart", poststart, &state, Environment::Empty);
+    if outcome.is_err()
+        && let Some(init) = container.init()?
+    {
+        process::send_signal(init.as_fd(), signal::KILL)?;
+    }
+    outcome
+}
+
+/// A fifo without readers is an error condition, which poll(2) always reports.
+fn wait_for_program(fifo: BorrowedFd<'_>) -> Result<()> {
+    socket::wait_readable(&[fifo], None)?;
+    Ok(())
+}

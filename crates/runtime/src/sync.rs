@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The conversation between the runtime and the process it made, over one message socket. Each message is one
+//! byte that says what it is, and its content. The end of the socket means that the other side is gone.
+//!
+//! ```text
+//!  runtime                              stage (only where a namespace is joined first)      init
+//!     │ ◄──────────── Born(pid) ──────────┘ exits                                             │
+//!     │   writes id maps, enters the cgroup, records the pid                                  │
+//!     │ ─────────────────────────────── Go ─────────────────────────────────────────────────► │ walks the plan
+//!     │ ◄────────────────────────────── Ask(step) ─────────────────────────────────────────── │
+//!     │   runs hooks, raises limits                                                           │
+//!     │ ─────────────────────────────── Done ───────────────────────────────────────────────► │
+//!     │ ◄────────────────────────────── Ready ─────────────────────────────────────────────── │ waits for `start`
+//!     │ ◄────────────────────────────── Failed(error) ── at any time, from anybody ────────── │ exits
+//! ```
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use conex_sys::socket;
+
+use crate::{Error, ErrorKind, Result};
+
+/// One end of the conversation.
+#[derive(Debug)]
+pub(crate) struct Channel(OwnedFd);
+
+/// What either side says.
+#[derive(Debug)]
+pub(crate) enum Message {
+    /// To init: the maps are written and the cgroup is entered.
+    Go,
+    /// To init: what was asked for is done.
+    Done,
+    /// From the stage: init's pid, in the runtime's pid namespace.
+    Born(i32),
+    /// From init: the step of this number is the parent's to do.
+    Ask(usize),
+    /// From init: everything up to the start is done.
+    Ready,
+    /// From anybody: it is over.
+    Failed(Error),
+}
+
+/// Longer errors are cut. A message socket takes it in one piece.
+const MAX_MESSAGE: usize = 8192;
+
+impl Channel {
+    /// The runtime's end and the new process's end.
+    pub(crate) fn pair() -> Result<(Self, Self)> {
+        let (ours, theirs) = socket::message_pair()?;
+        Ok((Self(ours), Self(theirs)))
+    }
+
+    /// The same end once more, for another process.
+    pub(crate) fn try_clone(&self) -> Result<Self> {
+        Ok(Self(self.0.try_clone()?))
+    }
+
+    /// Says something. That nobody is there to hear it is an error.
+    pub(crate) fn send(&self, message: &Message) -> Result<()> {
+        Ok(socket::send(self.0.as_fd(), &encode(message), None)?)
+    }
+
+    /// Waits for the other side. `None` if it is gone.
+    pub(crate) fn receive(&self) -> Result<Option<Message>> {
+        let mut buffer = [0; MAX_MESSAGE];
+        let (length, _) = socket::receive(self.0.as_fd(), &mut buffer)?;
+        if length == 0 {
+            return Ok(None);
+        }
+        decode(&buffer[..length]).map(Some)
+    }
+
+    /// Waits for one certain word; anything else ends the conversation.
+    pub(crate) fn expect(&self, wanted: fn(&Message) -> bool) -> Result<()> {
+        match self.receive()? {
+            Some(message) if wanted(&message) => Ok(()),
+            Some(Message::Failed(error)) => Err(error),
+            Some(other) => Err(Error::new(ErrorKind::Os, format!("unexpected message {other:?}"))),
+            None => Err(Error::new(ErrorKind::Os, "the runtime process is gone")),
+        }
+    }
+}
+
+impl AsFd for Channel {
+    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+fn encode(message: &Message) -> Vec<u8> {
+    match message {
+        Message::Go => vec![b'g'],
+        Message::Done => vec![b'd'],
+        Message::Ready => vec![b'r'],
+        Message::Born(pid) => [b"b", pid.to_ne_bytes().as_slice()].concat(),
+        Message::Ask(step) => [b"a", step.to_ne_bytes().as_slice()].concat(),
+        Message::Failed(error) => {
+            let errno = error.errno().map_or(0, conex_sys::Errno::raw_os_error);
+            let text = error.to_string();
+            let text = text.as_bytes();
+            let text = &text[..text.len().min(MAX_MESSAGE - 16)];
+            [b"f".as_slice(), &[error.kind() as u8], &errno.to_ne_bytes(), text].concat()
+        }
+    }
+}
+
+fn decode(bytes: &[u8]) -> Result<Message> {
+    let garbled = || Error::new(ErrorKind::Os, "garbled message on the sync socket");
+    let (kind, content) = bytes.split_first().ok_or_else(garbled)?;
+    match kind {
+        b'g' => Ok(Message::Go),
+        b'd' => Ok(Message::Done),
+        b'r' => Ok(Message::Ready),
+        b'b' => Ok(Message::Born(i32::from_ne_bytes(content.try_into().map_err(|_| garbled())?))),
+        b'a' => Ok(Message::Ask(usize::from_ne_bytes(content.try_into().map_err(|_| garbled())?))),
+        b'f' => {
+            let (kind, content) = content.split_first().ok_or_else(garbled)?;
+            let (errno, text) = content.split_at_checked(4).ok_or_else(garbled)?;
+            let errno = i32::from_ne_bytes(errno.try_into().map_err(|_| garbled())?);
+            let kind = ErrorKind::from_number(*kind).ok_or_else(garbled)?;
+            Ok(Message::Failed(Error::received(kind, String::from_utf8_lossy(text).into_owned(), errno)))
+        }
+        _ => Err(garbled()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_arrives_as_it_was() {
+        let error = Error::from(conex_sys::Error::new("mount()", conex_sys::Errno::PERM)).wrap("step 3 of 9");
+        let Message::Failed(back) = decode(&encode(&Message::Failed(error))).unwrap() else {
+            panic!("another kind of message")
+        };
+        assert_eq!(back.kind(), ErrorKind::Os);
+        assert_eq!(back.errno(), Some(conex_sys::Errno::PERM));
+        assert_eq!(back.to_string(), "step 3 of 9: mount(): operation not permitted");
+    }
+
+    #[test]
+    fn garbage_is_an_error_and_no_panic() {
+        for bytes in [&b""[..], b"x", b"a", b"ab", b"f", b"f\xff", b"f\x00\x01"] {
+            decode(bytes).unwrap_err();
+        }
+        assert!(matches!(decode(&encode(&Message::Ask(7))).unwrap(), Message::Ask(7)));
+    }
+}
