@@ -140,6 +140,9 @@ fn checked_manifest(answer: &Answer, reference: &str, bytes: Vec<u8>) -> Result<
             return Err(invalid(format!("Docker-Content-Digest says {told}, the bytes sent are {real}")));
         }
     }
+    if !bytes.trim_ascii_start().starts_with(b"{") {
+        return Err(invalid("manifest is not a JSON object".to_owned()));
+    }
     let shape: Shape =
         serde_json::from_slice(&bytes).map_err(|error| invalid(format!("manifest is not JSON: {error}")))?;
     let media_type = shape.media_type(content_type(answer).as_deref())?;

@@ -1,11 +1,35 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The listening side: socket, TLS, connections, orderly end.
 
+use std::convert::Infallible;
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
-use crate::{Error, ErrorKind, Result};
+use hyper::Request;
+use hyper::body::{Body, Incoming};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
+
+use crate::answer::{Answer, Refusal};
+use crate::body::blocking;
+use crate::login::Logins;
+use crate::storage::Storage;
+use crate::{Error, ErrorKind, Result, api};
+
+/// Longest wait for a request's headers, and for a TLS handshake.
+const HEADERS: Duration = Duration::from_secs(30);
+/// How long running requests may go on after the end was asked for.
+const FAREWELL: Duration = Duration::from_secs(10);
 
 /// What to serve and how. Start from [`ServeOptions::new`] and set what differs.
 #[derive(Clone)]
@@ -18,6 +42,8 @@ pub struct ServeOptions {
     pub tls: Option<TlsFiles>,
     /// Contents of an htpasswd file with bcrypt hashes: everyone must log in.
     pub htpasswd: Option<String>,
+    /// End on SIGTERM and SIGINT as [`Shutdown::trigger`] does.
+    pub stop_on_signals: bool,
     /// Hears of every answered request. Called from several threads.
     pub on_access: Option<OnAccess>,
 }
@@ -25,7 +51,14 @@ pub struct ServeOptions {
 impl ServeOptions {
     /// Plain HTTP, open to all, writable.
     pub fn new(root: impl Into<PathBuf>) -> Self {
-        Self { root: root.into(), read_only: false, tls: None, htpasswd: None, on_access: None }
+        Self {
+            root: root.into(),
+            read_only: false,
+            tls: None,
+            htpasswd: None,
+            stop_on_signals: false,
+            on_access: None,
+        }
     }
 }
 
@@ -52,35 +85,57 @@ pub struct Access {
     pub target: String,
     /// The answer's status.
     pub status: u16,
-    /// `Content-Length` of the answer, where it has one.
+    /// Bytes of the answer's body, where known.
     pub bytes: Option<u64>,
 }
 
 /// A registry with its socket open.
 pub struct Server {
     listener: TcpListener,
-    #[expect(dead_code, reason = "skeleton")]
-    options: ServeOptions,
+    tls: Option<TlsAcceptor>,
+    stop: watch::Sender<bool>,
+    stop_on_signals: bool,
+    service: Arc<Service>,
+}
+
+/// What all connections share.
+struct Service {
+    storage: Arc<Storage>,
+    read_only: bool,
+    logins: Option<Arc<Logins>>,
+    on_access: Option<OnAccess>,
 }
 
 /// Ends a running server.
 #[derive(Clone, Debug)]
 pub struct Shutdown {
-    #[expect(dead_code, reason = "skeleton")]
-    sender: Arc<tokio::sync::watch::Sender<bool>>,
+    stop: watch::Sender<bool>,
 }
 
 impl Shutdown {
     /// Accept nothing more, let running requests end (for ten seconds), then return from [`Server::run`].
-    pub fn trigger(&self) {}
+    pub fn trigger(&self) {
+        self.stop.send_replace(true);
+    }
 }
 
 impl Server {
     /// Opens the socket and the directory. `address`: `127.0.0.1:5000`, `[::]:0`, …
     pub fn bind(address: &str, options: ServeOptions) -> Result<Self> {
+        let storage = Arc::new(Storage::open(&options.root)?);
+        let tls = options.tls.as_ref().map(acceptor).transpose()?;
+        let logins = options.htpasswd.as_deref().map(Logins::parse).transpose()?.map(Arc::new);
         let listener = TcpListener::bind(address)
             .map_err(|error| Error::new(ErrorKind::Os, format!("listen on {address}: {error}")))?;
-        Ok(Self { listener, options })
+        listener.set_nonblocking(true)?;
+        let service = Service { storage, read_only: options.read_only, logins, on_access: options.on_access };
+        Ok(Self {
+            listener,
+            tls,
+            stop: watch::Sender::new(false),
+            stop_on_signals: options.stop_on_signals,
+            service: Arc::new(service),
+        })
     }
 
     /// Where it listens.
@@ -90,11 +145,143 @@ impl Server {
 
     /// A handle that ends [`run`](Self::run).
     pub fn shutdown(&self) -> Shutdown {
-        Shutdown { sender: Arc::new(tokio::sync::watch::channel(false).0) }
+        Shutdown { stop: self.stop.clone() }
     }
 
     /// Serves until [`Shutdown::trigger`]. Blocks; starts its own threads.
     pub fn run(self) -> Result<()> {
-        Err(Error::new(ErrorKind::Unsupported, "registry server: not there yet"))
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+        runtime.block_on(self.accept())
     }
+
+    async fn accept(self) -> Result<()> {
+        let listener = tokio::net::TcpListener::from_std(self.listener)?;
+        if self.stop_on_signals {
+            tokio::spawn(stop_on_signal(self.stop.clone())?);
+        }
+        let mut stop = self.stop.subscribe();
+        let mut connections = JoinSet::new();
+        loop {
+            tokio::select! {
+                biased;
+                () = stopped(&mut stop) => break,
+                accepted = listener.accept() => match accepted {
+                    Ok((stream, peer)) => {
+                        let (tls, service, stop) = (self.tls.clone(), self.service.clone(), self.stop.subscribe());
+                        connections.spawn(connection(stream, peer, tls, service, stop));
+                    }
+                    // Out of descriptors, or the client is gone already: neither is the end.
+                    Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+                },
+                Some(_) = connections.join_next() => {}
+            }
+        }
+        drop(listener);
+        let farewell = async { while connections.join_next().await.is_some() {} };
+        let _cut_off = tokio::time::timeout(FAREWELL, farewell).await;
+        Ok(())
+    }
+}
+
+async fn stopped(stop: &mut watch::Receiver<bool>) {
+    // An error means that nobody is left who could ask for the end: the server itself is going.
+    let _sender_gone = stop.wait_for(|stop| *stop).await;
+}
+
+fn stop_on_signal(stop: watch::Sender<bool>) -> Result<impl Future<Output = ()>> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        stop.send_replace(true);
+    })
+}
+
+fn acceptor(files: &TlsFiles) -> Result<TlsAcceptor> {
+    let bad =
+        |path: &PathBuf, what: String| Error::new(ErrorKind::Usage, format!("{}: {what}", path.display()));
+    let chain = CertificateDer::pem_file_iter(&files.certificate)
+        .and_then(Iterator::collect::<std::result::Result<Vec<_>, _>>)
+        .map_err(|error| bad(&files.certificate, error.to_string()))?;
+    let key = PrivateKeyDer::from_pem_file(&files.key).map_err(|error| bad(&files.key, error.to_string()))?;
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, key))
+        .map_err(|error| bad(&files.certificate, error.to_string()))?;
+    Ok(TlsAcceptor::from(Arc::new(config)))
+}
+
+async fn connection(
+    stream: TcpStream,
+    peer: SocketAddr,
+    tls: Option<TlsAcceptor>,
+    service: Arc<Service>,
+    stop: watch::Receiver<bool>,
+) {
+    // Nothing is lost without it but some latency.
+    let _slower = stream.set_nodelay(true);
+    let Some(tls) = tls else { return serve(stream, peer, service, stop).await };
+    if let Ok(Ok(stream)) = tokio::time::timeout(HEADERS, tls.accept(stream)).await {
+        serve(stream, peer, service, stop).await;
+    }
+}
+
+async fn serve(
+    stream: impl AsyncRead + AsyncWrite + Unpin,
+    peer: SocketAddr,
+    service: Arc<Service>,
+    mut stop: watch::Receiver<bool>,
+) {
+    let handler = service_fn(move |request| {
+        let service = service.clone();
+        async move { Ok::<_, Infallible>(service.call(peer, request).await) }
+    });
+    let mut builder = http1::Builder::new();
+    builder.timer(TokioTimer::new()).header_read_timeout(HEADERS).half_close(true);
+    let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), handler));
+    // How a connection ends is the client's affair: its requests were answered and logged one by one.
+    tokio::select! {
+        _ended = connection.as_mut() => {}
+        () = stopped(&mut stop) => {
+            connection.as_mut().graceful_shutdown();
+            let _ended = connection.await;
+        }
+    }
+}
+
+impl Service {
+    async fn call(&self, peer: SocketAddr, request: Request<Incoming>) -> Answer {
+        let log = self.on_access.as_ref().map(|_| (request.method().to_string(), request.uri().to_string()));
+        let mut answer = self.answer(request).await.unwrap_or_else(Refusal::answer);
+        answer.headers_mut().insert(
+            "docker-distribution-api-version",
+            hyper::header::HeaderValue::from_static("registry/2.0"),
+        );
+        if let (Some(listener), Some((method, target))) = (&self.on_access, log) {
+            let (status, bytes) = (answer.status().as_u16(), answer.body().size_hint().exact());
+            listener(&Access { peer, method, target, status, bytes });
+        }
+        answer
+    }
+
+    async fn answer(&self, request: Request<Incoming>) -> std::result::Result<Answer, Refusal> {
+        if let Some(logins) = &self.logins {
+            let header = request.headers().get("authorization").and_then(|value| value.to_str().ok());
+            let header = header.map(str::to_owned).ok_or_else(unauthorized)?;
+            let logins = logins.clone();
+            if !blocking(move || Ok(logins.admits(&header))).await? {
+                return Err(unauthorized());
+            }
+        }
+        api::answer(self.storage.clone(), self.read_only, request).await
+    }
+}
+
+fn unauthorized() -> Refusal {
+    Refusal::new(401, "UNAUTHORIZED", "log in first").header("www-authenticate", "Basic realm=\"conex\"")
 }

@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Who may come in: an htpasswd file with bcrypt hashes (`htpasswd -B`).
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Mutex, PoisonError};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use sha2::{Digest, Sha256};
+
+use crate::{Error, ErrorKind, Result};
+
+/// Users and their hashes. Checking one takes a deliberate while, so what was right is remembered.
+pub(crate) struct Logins {
+    hashes: HashMap<String, String>,
+    right: Mutex<HashSet<[u8; 32]>>,
+}
+
+impl Logins {
+    /// Reads an htpasswd file's contents.
+    pub(crate) fn parse(text: &str) -> Result<Self> {
+        let mut hashes = HashMap::new();
+        for (number, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
+            let fail =
+                |what: &str| Error::new(ErrorKind::Usage, format!("htpasswd line {}: {what}", number + 1));
+            let (user, hash) = line.trim().split_once(':').ok_or_else(|| fail("no colon"))?;
+            if !hash.starts_with("$2") || !hash.is_ascii() {
+                return Err(fail("not a bcrypt hash").with_hint("make it with: htpasswd -nB <user>"));
+            }
+            hashes.insert(user.to_owned(), hash.to_owned());
+        }
+        Ok(Self { hashes, right: Mutex::default() })
+    }
+
+    /// Whether an `Authorization` header lets its sender in. Blocks for the time of a bcrypt.
+    pub(crate) fn admits(&self, header: &str) -> bool {
+        let key: [u8; 32] = Sha256::digest(header.as_bytes()).into();
+        if self.right.lock().unwrap_or_else(PoisonError::into_inner).contains(&key) {
+            return true;
+        }
+        let right = self.check(header).unwrap_or(false);
+        if right {
+            self.right.lock().unwrap_or_else(PoisonError::into_inner).insert(key);
+        }
+        right
+    }
+
+    fn check(&self, header: &str) -> Option<bool> {
+        let (scheme, encoded) = header.split_once(' ')?;
+        if !scheme.eq_ignore_ascii_case("basic") {
+            return None;
+        }
+        let text = String::from_utf8(STANDARD.decode(encoded.trim()).ok()?).ok()?;
+        let (user, password) = text.split_once(':')?;
+        bcrypt::verify(password, self.hashes.get(user)?).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_right_password_and_no_other() {
+        let hash = bcrypt::hash("secret", 4).unwrap();
+        let logins = Logins::parse(&format!("me:{hash}\n\n")).unwrap();
+        let header = |text: &str| format!("Basic {}", STANDARD.encode(text));
+        assert!(logins.admits(&header("me:secret")));
+        assert!(logins.admits(&header("me:secret")), "and from memory");
+        for wrong in
+            [header("me:Secret"), header("you:secret"), header("me"), "Bearer x".to_owned(), String::new()]
+        {
+            assert!(!logins.admits(&wrong), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn other_hashes_are_refused_with_advice() {
+        for bad in ["me:{SHA}x", "me", "me:$apr1$x"] {
+            assert!(Logins::parse(bad).is_err(), "{bad}");
+        }
+    }
+}
