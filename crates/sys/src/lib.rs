@@ -16,6 +16,7 @@ pub mod mount;
 pub mod namespace;
 pub mod network;
 pub mod path;
+pub mod poll;
 pub mod process;
 pub mod procfs;
 mod raw;

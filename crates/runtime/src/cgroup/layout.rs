@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What cgroup hierarchies this host has mounted, and where the caller is in each.
 
-use crate::{Error, ErrorKind, Result};
+use crate::{Result, Wrap};
 
 /// The hierarchies in use for containers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Layout {
     pub version: Version,
-    /// v2: exactly one. v1 and hybrid: one per mount, in mount order.
+    /// v2: exactly one. v1 and hybrid: one per mount, in mount order. Empty where nothing is mounted.
     pub hierarchies: Vec<Hierarchy>,
 }
 
@@ -34,7 +34,7 @@ pub struct Hierarchy {
 }
 
 impl Hierarchy {
-    /// Where the caller is, below the mount point.
+    /// Where the caller is, below the mount point; empty at the top.
     pub fn own_directory(&self) -> String {
         let root = self.mount_root.trim_end_matches('/');
         let below = self.own_path.strip_prefix(root).unwrap_or(&self.own_path);
@@ -45,6 +45,87 @@ impl Hierarchy {
 impl Layout {
     /// Reads /proc/self/mountinfo and /proc/self/cgroup.
     pub fn detect() -> Result<Self> {
-        Err(Error::new(ErrorKind::Unsupported, "cgroups are not written yet"))
+        let read = |path: &str| std::fs::read_to_string(path).wrap(|| format!("read {path}"));
+        Ok(Self::parse(&read("/proc/self/mountinfo")?, &read("/proc/self/cgroup")?))
+    }
+
+    /// Of several mounts of one hierarchy the first counts.
+    fn parse(mountinfo: &str, own: &str) -> Self {
+        let mut hierarchies: Vec<Hierarchy> = Vec::new();
+        for hierarchy in mountinfo.lines().filter_map(|line| mounted(line, own)) {
+            if !hierarchies.iter().any(|earlier| earlier.controllers == hierarchy.controllers) {
+                hierarchies.push(hierarchy);
+            }
+        }
+        let has_v1 = hierarchies.iter().any(|hierarchy| !hierarchy.controllers.is_empty());
+        Self { version: if has_v1 { Version::V1 } else { Version::V2 }, hierarchies }
+    }
+}
+
+/// One line of mountinfo, if it is a cgroup mount (proc(5): `36 35 98:0 /root /point rw,… [tags] - type source super`).
+fn mounted(line: &str, own: &str) -> Option<Hierarchy> {
+    let (mount, filesystem) = line.split_once(" - ")?;
+    let mut mount = mount.split(' ').skip(3);
+    let (mount_root, mount_point) = (unescape(mount.next()?), unescape(mount.next()?));
+    let mut filesystem = filesystem.split(' ');
+    let kind = filesystem.next()?;
+    let options = filesystem.nth(1)?;
+    let (controllers, own_path) = match kind {
+        "cgroup2" => (Vec::new(), own.lines().find_map(|line| line.strip_prefix("0::"))?),
+        "cgroup" => own.lines().find_map(|line| {
+            let (_, rest) = line.split_once(':')?;
+            let (names, path) = rest.split_once(':')?;
+            let all_there = names.split(',').all(|name| options.split(',').any(|option| option == name));
+            (!names.is_empty() && all_there).then(|| (names.split(',').map(String::from).collect(), path))
+        })?,
+        _ => return None,
+    };
+    Some(Hierarchy { controllers, mount_point, mount_root, own_path: own_path.into() })
+}
+
+/// mountinfo writes space, tab, newline and backslash as octal numbers.
+fn unescape(text: &str) -> String {
+    [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")]
+        .into_iter()
+        .fold(text.into(), |text: String, (code, character)| text.replace(code, character))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pure_v2() {
+        let mountinfo = "30 23 0:26 / /sys/fs/cgroup rw,nosuid shared:9 - cgroup2 cgroup2 rw,nsdelegate\n\
+                         31 23 0:27 / /tmp rw - tmpfs tmpfs rw\n";
+        let layout = Layout::parse(mountinfo, "0::/user.slice/a.scope\n");
+        assert_eq!(layout.version, Version::V2);
+        assert_eq!(layout.hierarchies.len(), 1);
+        assert_eq!(layout.hierarchies[0].own_directory(), "/user.slice/a.scope");
+    }
+
+    #[test]
+    fn hybrid_with_joined_controllers_seen_from_inside_a_container() {
+        let mountinfo = "\
+32 31 0:29 /docker/abc /sys/fs/cgroup/cpu,cpuacct ro - cgroup cgroup rw,cpu,cpuacct
+33 31 0:30 /docker/abc /sys/fs/cgroup/systemd ro - cgroup cgroup rw,xattr,name=systemd
+34 31 0:30 /docker/abc /mnt/again ro - cgroup cgroup rw,xattr,name=systemd
+35 31 0:31 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw
+";
+        let own = "4:cpu,cpuacct:/docker/abc/build\n1:name=systemd:/docker/abc\n0::/x\n";
+        let layout = Layout::parse(mountinfo, own);
+        assert_eq!(layout.version, Version::V1);
+        let seen: Vec<_> = layout
+            .hierarchies
+            .iter()
+            .map(|hierarchy| (hierarchy.controllers.join(","), hierarchy.own_directory()))
+            .collect();
+        let expected = [("cpu,cpuacct", "/build"), ("name=systemd", ""), ("", "/x")];
+        assert_eq!(seen, expected.map(|(controllers, own)| (controllers.into(), own.into())));
+    }
+
+    #[test]
+    fn nothing_mounted() {
+        assert_eq!(Layout::parse("", "0::/\n"), Layout::default());
     }
 }

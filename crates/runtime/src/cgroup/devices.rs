@@ -1,0 +1,285 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Which devices may be opened: lines for cgroup v1's `devices` controller, an eBPF program for v2.
+//!
+//! For each kind of access (read, write, mknod) the last rule that speaks of it decides; what no rule names is
+//! denied. The program goes through the rules from the last to the first and strikes off what is allowed:
+//!
+//! ```text
+//!  r2 = type   r3 = access still to be decided   r4 = major   r5 = minor
+//!  rule n:   type, major, minor differ?  → rule n-1
+//!            allow: r3 &= !access;  r3 == 0 → return 1
+//!            deny:  r3 & access     → return 0
+//!  …
+//!  return 0
+//! ```
+
+use conex_spec::runtime::DeviceRule;
+use conex_sys::bpf::Instruction;
+
+/// `BPF_DEVCG_ACC_*`.
+const MKNOD: i32 = 1;
+const READ: i32 = 2;
+const WRITE: i32 = 4;
+/// `BPF_DEVCG_DEV_*`.
+const BLOCK: i32 = 1;
+const CHAR: i32 = 2;
+
+/// A file of v1 and a line for it, in order. The list starts from "deny all".
+pub(super) fn v1_lines(rules: &[DeviceRule]) -> Vec<(&'static str, String)> {
+    let mut lines = vec![("devices.deny", "a".to_owned())];
+    for rule in rules {
+        let file = if rule.allow { "devices.allow" } else { "devices.deny" };
+        let number = |number: Option<i64>| number.filter(|n| *n >= 0).map_or("*".into(), |n| n.to_string());
+        let (major, minor) = (number(rule.major), number(rule.minor));
+        if matches!(rule.kind.as_str(), "" | "a") {
+            if is_everything(rule) {
+                lines.push((file, "a".into()));
+                continue;
+            }
+            // The kernel takes `a` for everything, whatever stands behind it.
+            lines.extend(["c", "b"].map(|kind| (file, format!("{kind} {major}:{minor} {}", rule.access))));
+        } else {
+            lines.push((file, format!("{} {major}:{minor} {}", rule.kind, rule.access)));
+        }
+    }
+    lines
+}
+
+fn is_everything(rule: &DeviceRule) -> bool {
+    rule.major.is_none() && rule.minor.is_none() && access_bits(rule) == MKNOD | READ | WRITE
+}
+
+fn access_bits(rule: &DeviceRule) -> i32 {
+    let bit = |letter: char| match letter {
+        'r' => READ,
+        'w' => WRITE,
+        'm' => MKNOD,
+        _ => 0,
+    };
+    rule.access.chars().map(bit).fold(0, |bits, bit| bits | bit)
+}
+
+/// The whole program for v2.
+pub(super) fn program(rules: &[DeviceRule]) -> Vec<Instruction> {
+    let mut program = vec![
+        load_word(2, 0),
+        move_register(3, 2),
+        and_constant(2, 0xffff),
+        shift_right(3, 16),
+        load_word(4, 4),
+        load_word(5, 8),
+    ];
+    for rule in rules.iter().rev() {
+        let decides_all = rule_code(rule, &mut program);
+        if decides_all {
+            // The verifier refuses code that cannot be reached.
+            return program;
+        }
+    }
+    program.extend([return_value(0), exit()]);
+    program
+}
+
+/// Appends one rule. True if no request gets past it.
+fn rule_code(rule: &DeviceRule, program: &mut Vec<Instruction>) -> bool {
+    let access = access_bits(rule);
+    let mut conditions = Vec::new();
+    match rule.kind.as_str() {
+        "b" => conditions.push((2, BLOCK)),
+        "c" => conditions.push((2, CHAR)),
+        _ => {}
+    }
+    for (register, number) in [(4, rule.major), (5, rule.minor)] {
+        conditions.extend(
+            number.and_then(|number| i32::try_from(number).ok()).filter(|n| *n >= 0).map(|n| (register, n)),
+        );
+    }
+    let all = access == MKNOD | READ | WRITE;
+    let decision = match (rule.allow, all) {
+        (true, _) => vec![and_constant(3, !access), jump_if_not_zero(3, 2), return_value(1), exit()],
+        (false, true) => vec![return_value(0), exit()],
+        (false, false) => vec![jump_if_bits(3, access, 1), jump(2), return_value(0), exit()],
+    };
+    for (index, (register, value)) in conditions.iter().enumerate() {
+        let rest = conditions.len() - index - 1 + decision.len();
+        program.push(jump_if_not_equal(
+            *register,
+            *value,
+            i16::try_from(rest).expect("a rule is a few instructions"),
+        ));
+    }
+    program.extend(decision);
+    conditions.is_empty() && all && !rule.allow
+}
+
+const fn instruction(code: u8, registers: u8, offset: i16, immediate: i32) -> Instruction {
+    Instruction { code, registers, offset, immediate }
+}
+
+/// `rD = *(u32 *)(r1 + offset)`
+const fn load_word(destination: u8, offset: i16) -> Instruction {
+    instruction(0x61, destination | 0x10, offset, 0)
+}
+
+/// `wD = wS`
+const fn move_register(destination: u8, source: u8) -> Instruction {
+    instruction(0xbc, destination | source << 4, 0, 0)
+}
+
+/// `wD &= constant`
+const fn and_constant(destination: u8, constant: i32) -> Instruction {
+    instruction(0x54, destination, 0, constant)
+}
+
+/// `wD >>= constant`
+const fn shift_right(destination: u8, constant: i32) -> Instruction {
+    instruction(0x74, destination, 0, constant)
+}
+
+/// `if rD != constant, skip`. The registers hold unsigned words; device numbers are far below the sign bit.
+const fn jump_if_not_equal(destination: u8, constant: i32, skip: i16) -> Instruction {
+    instruction(0x55, destination, skip, constant)
+}
+
+const fn jump_if_not_zero(destination: u8, skip: i16) -> Instruction {
+    jump_if_not_equal(destination, 0, skip)
+}
+
+/// `if rD & constant, skip`
+const fn jump_if_bits(destination: u8, constant: i32, skip: i16) -> Instruction {
+    instruction(0x45, destination, skip, constant)
+}
+
+const fn jump(skip: i16) -> Instruction {
+    instruction(0x05, 0, skip, 0)
+}
+
+/// `r0 = constant`
+const fn return_value(constant: i32) -> Instruction {
+    instruction(0xb7, 0, 0, constant)
+}
+
+const fn exit() -> Instruction {
+    instruction(0x95, 0, 0, 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rule(allow: bool, kind: &str, major: Option<i64>, minor: Option<i64>, access: &str) -> DeviceRule {
+        DeviceRule { allow, kind: kind.into(), major, minor, access: access.into() }
+    }
+
+    /// Interprets the few instructions that the compiler emits.
+    fn run(program: &[Instruction], kind: i32, access: i32, major: i32, minor: i32) -> i32 {
+        let context = [access << 16 | kind, major, minor];
+        let mut registers = [0_i32; 10];
+        let mut at = 0_i32;
+        for _ in 0..=program.len() {
+            let step = program[usize::try_from(at).unwrap()];
+            let (destination, source) = (usize::from(step.registers & 15), usize::from(step.registers >> 4));
+            let mut skip = 0;
+            match step.code {
+                0x61 => registers[destination] = context[usize::try_from(step.offset / 4).unwrap()],
+                0xbc => registers[destination] = registers[source],
+                0x54 => registers[destination] &= step.immediate,
+                0x74 => {
+                    registers[destination] =
+                        (registers[destination].cast_unsigned() >> step.immediate).cast_signed()
+                }
+                0x55 if registers[destination] != step.immediate => skip = step.offset,
+                0x45 if registers[destination] & step.immediate != 0 => skip = step.offset,
+                0x55 | 0x45 => {}
+                0x05 => skip = step.offset,
+                0xb7 => registers[destination] = step.immediate,
+                0x95 => return registers[0],
+                other => panic!("instruction {other:#x}"),
+            }
+            at += 1 + i32::from(skip);
+        }
+        panic!("the program does not end");
+    }
+
+    /// The definition: each access bit on its own, the last rule that names it wins.
+    fn allowed(rules: &[DeviceRule], kind: i32, access: i32, major: i32, minor: i32) -> bool {
+        [MKNOD, READ, WRITE].into_iter().filter(|bit| access & bit != 0).all(|bit| {
+            rules
+                .iter()
+                .rev()
+                .find(|rule| {
+                    let kinds =
+                        matches!((rule.kind.as_str(), kind), ("" | "a", _) | ("b", BLOCK) | ("c", CHAR));
+                    let number =
+                        |rule: Option<i64>, asked: i32| rule.is_none_or(|rule| rule == i64::from(asked));
+                    kinds
+                        && number(rule.major, major)
+                        && number(rule.minor, minor)
+                        && access_bits(rule) & bit != 0
+                })
+                .is_some_and(|rule| rule.allow)
+        })
+    }
+
+    #[test]
+    fn the_program_decides_as_the_rules_do() {
+        let lists = [
+            vec![],
+            vec![rule(true, "a", None, None, "rwm")],
+            vec![
+                rule(false, "a", None, None, "rwm"),
+                rule(true, "c", Some(1), Some(3), "rwm"),
+                rule(true, "c", None, None, "m"),
+                rule(true, "b", Some(8), None, "r"),
+            ],
+            vec![
+                rule(true, "", None, None, "rwm"),
+                rule(false, "c", Some(1), None, "w"),
+                rule(true, "c", Some(1), Some(3), "w"),
+                rule(false, "b", None, None, "rwm"),
+            ],
+            vec![rule(true, "c", Some(1), Some(3), "r"), rule(true, "c", Some(1), Some(3), "w")],
+        ];
+        for rules in &lists {
+            let program = program(rules);
+            for kind in [BLOCK, CHAR] {
+                for access in 1..8 {
+                    for (major, minor) in [(1, 3), (1, 5), (8, 0), (10, 200)] {
+                        assert_eq!(
+                            run(&program, kind, access, major, minor) == 1,
+                            allowed(rules, kind, access, major, minor),
+                            "{rules:?} type {kind} access {access} {major}:{minor}"
+                        );
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn code_after_a_final_deny_is_left_out() {
+        let rules = [rule(true, "c", Some(1), Some(3), "rwm"), rule(false, "a", None, None, "rwm")];
+        assert_eq!(program(&rules).len(), 6 + 2);
+    }
+
+    #[test]
+    fn v1_lines_keep_the_order() {
+        let rules = [
+            rule(false, "a", None, None, "rwm"),
+            rule(true, "c", Some(1), None, "rw"),
+            rule(true, "", None, None, "m"),
+        ];
+        let lines: Vec<_> =
+            v1_lines(&rules).into_iter().map(|(file, line)| format!("{file} {line}")).collect();
+        assert_eq!(
+            lines,
+            [
+                "devices.deny a",
+                "devices.deny a",
+                "devices.allow c 1:* rw",
+                "devices.allow c *:* m",
+                "devices.allow b *:* m"
+            ]
+        );
+    }
+}

@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: Apache-2.0
+//! One directory of one hierarchy: making it, writing to its files, waiting for it to empty, removing it.
+
+use std::fs;
+use std::io::{ErrorKind as IoKind, Read, Seek, Write};
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use conex_sys::poll::{Events, poll};
+
+use crate::{Error, ErrorKind, Result, Wrap};
+
+/// How long the last process of a killed container may take to leave. More is a stuck kernel, not patience.
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The answers to someone without the right, or on a read-only mount.
+pub(super) fn is_refusal(error: &Error) -> bool {
+    use conex_sys::Errno;
+    matches!(error.errno(), Some(Errno::ACCESS | Errno::PERM | Errno::ROFS))
+}
+
+/// Writes one value with one write(2): the kernel parses each call on its own.
+pub(super) fn write(directory: &str, file: &str, value: &str) -> Result<()> {
+    let path = format!("{directory}/{file}");
+    let opened = fs::OpenOptions::new().write(true).open(&path);
+    opened
+        .and_then(|mut opened| opened.write_all(value.as_bytes()))
+        .wrap(|| format!("write {value:?} to {path}"))
+}
+
+pub(super) fn read(directory: &str, file: &str) -> Result<String> {
+    let path = format!("{directory}/{file}");
+    fs::read_to_string(&path).wrap(|| format!("read {path}"))
+}
+
+pub(super) fn has(directory: &str, file: &str) -> bool {
+    Path::new(directory).join(file).exists()
+}
+
+/// True if the directory is new.
+pub(super) fn make(directory: &str) -> Result<bool> {
+    match fs::create_dir(directory) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == IoKind::AlreadyExists => Ok(false),
+        Err(error) => Err(Error::from(error).wrap(format_args!("mkdir {directory}"))),
+    }
+}
+
+/// The processes of a directory and of all below it. A directory that is gone has none.
+pub(super) fn processes(directory: &str) -> Result<Vec<i32>> {
+    let mut found = Vec::new();
+    for directory in tree(Path::new(directory))? {
+        match fs::read_to_string(directory.join("cgroup.procs")) {
+            Ok(text) => found.extend(text.lines().filter_map(|line| line.parse::<i32>().ok())),
+            Err(error) if is_gone(&error) => {}
+            // A threaded cgroup of v2 has no list of processes; they show in its domain.
+            Err(error) if error.kind() == IoKind::Unsupported => {}
+            Err(error) => {
+                return Err(
+                    Error::from(error).wrap(format_args!("read {}/cgroup.procs", directory.display()))
+                );
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// Removes a directory and all below it, once they are empty.
+pub(super) fn remove(directory: &str) -> Result<()> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match remove_now(directory) {
+            Ok(()) => return Ok(()),
+            Err(error) if error.raw_os_error() == Some(conex_sys::Errno::BUSY.raw_os_error()) => {
+                if Instant::now() >= deadline {
+                    let count = processes(directory)?.len();
+                    return Err(Error::new(
+                        ErrorKind::State,
+                        format!("container's cgroup is not empty: {count} process(es) found in {directory}"),
+                    ));
+                }
+                wait_for_change(directory, "populated 0", deadline)?;
+            }
+            Err(error) => return Err(Error::from(error).wrap(format_args!("rmdir {directory}"))),
+        }
+    }
+}
+
+fn remove_now(directory: &str) -> std::io::Result<()> {
+    let below = tree(Path::new(directory)).map_err(std::io::Error::other)?;
+    for directory in below.iter().rev() {
+        match fs::remove_dir(directory) {
+            Err(error) if !is_gone(&error) => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Blocks until `cgroup.events` has a line, or the deadline is over. v1 has no such file and nothing to wait on: there
+/// it sleeps for a moment.
+pub(super) fn wait_for_change(directory: &str, wanted: &str, deadline: Instant) -> Result<()> {
+    let Ok(mut events) = fs::File::open(format!("{directory}/cgroup.events")) else {
+        std::thread::sleep(Duration::from_millis(1));
+        return Ok(());
+    };
+    loop {
+        let mut text = String::new();
+        events
+            .rewind()
+            .and_then(|()| events.read_to_string(&mut text))
+            .wrap(|| format!("read {directory}/cgroup.events"))?;
+        let left = deadline.saturating_duration_since(Instant::now());
+        if text.lines().any(|line| line == wanted) || left.is_zero() {
+            return Ok(());
+        }
+        poll(&[(events.as_fd(), Events::PRI)], Some(left))?;
+    }
+}
+
+/// The directory itself first, then what is below it, parents before children.
+fn tree(top: &Path) -> Result<Vec<PathBuf>> {
+    let mut found = vec![top.to_owned()];
+    let mut next = 0;
+    while let Some(directory) = found.get(next).cloned() {
+        next += 1;
+        let entries = match fs::read_dir(&directory) {
+            Ok(entries) => entries,
+            Err(error) if is_gone(&error) => continue,
+            Err(error) => return Err(Error::from(error).wrap(format_args!("list {}", directory.display()))),
+        };
+        for entry in entries {
+            let entry = entry.wrap(|| format!("list {}", directory.display()))?;
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                found.push(entry.path());
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// ENODEV is what a read of a file answers whose cgroup was removed after it was opened.
+fn is_gone(error: &std::io::Error) -> bool {
+    error.kind() == IoKind::NotFound || error.raw_os_error() == Some(conex_sys::Errno::NODEV.raw_os_error())
+}
