@@ -1,1 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Containers over time: what holds an image, a directory, a monitor and a runtime together. Wires the registry to
+//! the store. Reads neither the environment nor `$HOME`: whoever owns the command line passes [`Settings`].
+//!
+//! ```text
+//!  image: pull ──► store ──snapshot──► container: create ──► start ──► attach · exec · stop · remove
+//!                                          │ config.json        │ monitor (conex-runtime)
+//!                                          └────────────────────┴──► runtime: argv, bundle, state JSON, exit status
+//! ```
 #![forbid(unsafe_code)]
+#![warn(missing_docs)]
+
+pub mod container;
+mod error;
+pub mod image;
+mod json;
+mod name;
+pub mod runtime;
+mod seccomp;
+pub mod system;
+pub mod terminal;
+pub mod time;
+pub mod transport;
+pub mod userns;
+pub mod volume;
+
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
+
+use conex_image::store::Store;
+
+pub use conex_image as images;
+pub use conex_registry as registry;
+pub use error::{Error, ErrorKind, Result, Wrap};
+
+/// Everything that the engine is told from outside.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The store: images, containers, volumes.
+    pub root: PathBuf,
+    /// State that a reboot may forget: the runtime's.
+    pub run_root: PathBuf,
+    /// The program that runs containers.
+    pub runtime: PathBuf,
+    /// The program that watches them: conex-runtime.
+    pub monitor: PathBuf,
+    /// How registries are spoken to.
+    pub registry: conex_registry::Settings,
+}
+
+/// The settings, and what is opened when it is first needed.
+#[derive(Debug)]
+pub struct Engine {
+    /// See [`Settings`].
+    pub settings: Settings,
+    store: OnceLock<Arc<Store>>,
+}
+
+impl Engine {
+    /// Opens nothing yet.
+    pub fn new(settings: Settings) -> Self {
+        Self { settings, store: OnceLock::new() }
+    }
+
+    /// The store, made where there is none.
+    pub fn store(&self) -> Result<Arc<Store>> {
+        if let Some(store) = self.store.get() {
+            return Ok(store.clone());
+        }
+        let store = Arc::new(Store::open(&self.settings.root)?);
+        Ok(self.store.get_or_init(|| store).clone())
+    }
+
+    /// The runtime that new containers get.
+    pub fn runtime(&self) -> runtime::Runtime {
+        runtime::Runtime { program: self.settings.runtime.clone(), root: self.settings.run_root.clone() }
+    }
+
+    /// The runtime that a container was made with.
+    pub fn runtime_of(&self, record: &container::Record) -> runtime::Runtime {
+        runtime::Runtime { program: record.runtime.clone(), root: self.settings.run_root.clone() }
+    }
+}

@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0
+//! `conex images`
+
+use conex_engine::image::{self, Listed};
+use conex_engine::time::Timestamp;
+use serde_json::{Value, json};
+
+use crate::error::CommandResult;
+use crate::output::table::Column;
+use crate::output::{self, units};
+use crate::session::Session;
+
+/// Show the images in the store
+#[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Examples:
+  conex images                               a table
+  conex images alpine                        those of one repository
+  conex images -q --no-trunc                 whole ids, for scripts
+  conex images --format '{{.Repository}}:{{.Tag}} {{.Size}}'
+  conex images --format json")]
+pub(crate) struct Args {
+    /// Only names that contain this
+    #[arg(value_name = "NAME")]
+    name: Option<String>,
+    /// Print the ids only
+    #[arg(short, long)]
+    quiet: bool,
+    /// Print whole ids
+    #[arg(long)]
+    no_trunc: bool,
+    /// Show the digests of the manifests
+    #[arg(long)]
+    digests: bool,
+    /// Accepted for habit: nothing is hidden
+    #[arg(short, long, hide = true)]
+    all: bool,
+    /// json, a Go template, or table TEMPLATE
+    #[arg(long, value_name = "FORMAT")]
+    format: Option<String>,
+}
+
+const COLUMNS: [Column; 5] = [
+    Column { title: "REPOSITORY", field: "Repository" },
+    Column { title: "TAG", field: "Tag" },
+    Column { title: "IMAGE ID", field: "ID" },
+    Column { title: "CREATED", field: "CreatedSince" },
+    Column { title: "SIZE", field: "Size" },
+];
+
+/// Runs the verb.
+pub(crate) fn run(args: &Args, session: &Session) -> CommandResult {
+    let engine = session.engine()?;
+    let mut listed = image::list(&engine)?;
+    listed.retain(|one| args.name.as_ref().is_none_or(|name| one.name.canonical().contains(name.as_str())));
+    let created = |one: &Listed| created(one).map_or(0, |time| -time.seconds);
+    listed.sort_by_key(created);
+    let rows: Vec<Value> = listed.iter().map(|one| row(one, args, session)).collect();
+    if args.quiet {
+        let mut ids: Vec<String> = rows.iter().map(|row| output::template::text(&row["ID"])).collect();
+        ids.dedup();
+        return output::print(&ids.iter().map(|id| format!("{id}\n")).collect::<String>()).map(|()| 0);
+    }
+    let mut columns = COLUMNS.to_vec();
+    if args.digests {
+        columns.insert(2, Column { title: "DIGEST", field: "Digest" });
+    }
+    output::print_rows(&rows, &columns, args.format.as_deref())
+}
+
+fn created(one: &Listed) -> Option<Timestamp> {
+    one.image.as_ref()?.config.created.as_ref()?.parse().ok()
+}
+
+fn row(one: &Listed, args: &Args, session: &Session) -> Value {
+    let created = created(one);
+    let id = one.image.as_ref().map_or("<none>", |image| match args.no_trunc {
+        true => image.id().as_str(),
+        false => image.id().short(),
+    });
+    let size = one.image.as_ref().map(|image| {
+        image.manifest.layers.iter().map(|layer| layer.size).sum::<u64>() + image.manifest.config.size
+    });
+    json!({
+        "Repository": session.repository(&one.name),
+        "Tag": one.name.tag_or_latest().unwrap_or("<none>"),
+        "Digest": one.descriptor.digest,
+        "ID": id,
+        "CreatedSince": created.map_or("N/A".to_owned(), |time| format!("{} ago", units::duration(time.age()))),
+        "CreatedAt": created.map(|time| time.to_string()),
+        "Size": size.map_or("N/A".to_owned(), units::size),
+    })
+}

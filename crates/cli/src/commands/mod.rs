@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The verbs: one file each, with its arguments (whose comments are its help) and what it does with them.
+
+pub(crate) mod bundle;
+pub(crate) mod completions;
+mod container_args;
+pub(crate) mod copy;
+pub(crate) mod create;
+pub(crate) mod exec;
+pub(crate) mod images;
+pub(crate) mod inspect;
+pub(crate) mod kill;
+pub(crate) mod logs;
+pub(crate) mod platform;
+pub(crate) mod ps;
+pub(crate) mod pull;
+pub(crate) mod push;
+pub(crate) mod registry;
+pub(crate) mod remote_inspect;
+pub(crate) mod rm;
+pub(crate) mod rmi;
+pub(crate) mod run;
+pub(crate) mod start;
+pub(crate) mod stop;
+pub(crate) mod system;
+pub(crate) mod tag;
+pub(crate) mod wait;
+
+use clap::Subcommand;
+use conex_spec::image::Platform;
+
+use crate::error::{CommandResult, Manner};
+use crate::session::Session;
+
+/// Everything that conex does.
+#[derive(Subcommand, Debug)]
+pub(crate) enum Verb {
+    Run(Box<run::Args>),
+    Ps(ps::Args),
+    Exec(exec::Args),
+    Logs(logs::Args),
+    Stop(stop::Args),
+    Kill(kill::Args),
+    Rm(rm::Args),
+    Create(Box<create::Args>),
+    Start(start::Args),
+    Wait(wait::Args),
+    Pull(pull::Args),
+    Images(images::Args),
+    Rmi(rmi::Args),
+    Tag(tag::Args),
+    Push(push::Args),
+    Inspect(inspect::Args),
+    Copy(Box<copy::Args>),
+    ListTags(remote_inspect::TagsArgs),
+    Bundle(bundle::Args),
+    Registry(registry::Args),
+    System(system::Args),
+    #[command(hide = true)]
+    Info(system::InfoArgs),
+    Completions(completions::Args),
+}
+
+impl Verb {
+    /// Whose exit codes it gives.
+    pub(crate) fn manner(&self) -> Manner {
+        match self {
+            Self::Rm(_) | Self::Rmi(_) => Manner::Removal,
+            Self::Copy(_) | Self::ListTags(_) => Manner::Transfer,
+            _ => Manner::Engine,
+        }
+    }
+
+    /// Does it. `command` is the whole command line, for the completions.
+    pub(crate) fn run(&self, session: &Session, command: clap::Command) -> CommandResult {
+        match self {
+            Self::Run(args) => run::run(args, session),
+            Self::Ps(args) => ps::run(args, session),
+            Self::Exec(args) => exec::run(args, session),
+            Self::Logs(args) => logs::run(args, session),
+            Self::Stop(args) => stop::run(args, session),
+            Self::Kill(args) => kill::run(args, session),
+            Self::Rm(args) => rm::run(args, session),
+            Self::Create(args) => create::run(args, session),
+            Self::Start(args) => start::run(args, session),
+            Self::Wait(args) => wait::run(args, session),
+            Self::Pull(args) => pull::run(args, session),
+            Self::Images(args) => images::run(args, session),
+            Self::Rmi(args) => rmi::run(args, session),
+            Self::Tag(args) => tag::run(args, session),
+            Self::Push(args) => push::run(args, session),
+            Self::Inspect(args) => inspect::run(args, session),
+            Self::Copy(args) => copy::run(args, session, &Platform::host(), true),
+            Self::ListTags(args) => remote_inspect::list_tags(args, session),
+            Self::Bundle(args) => bundle::run(args, session),
+            Self::Registry(args) => registry::run(args, session),
+            Self::System(args) => system::run(args, session),
+            Self::Info(args) => system::show_info(args, session),
+            Self::Completions(args) => completions::run(args, command),
+        }
+    }
+}

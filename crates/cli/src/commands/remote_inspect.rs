@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: Apache-2.0
+//! An image where it is, without copying it: skopeo's `inspect` and `list-tags`.
+
+use std::io::Read as _;
+
+use conex_engine::images::Image;
+use conex_engine::images::transfer::Source;
+use conex_engine::registry::{Client, Settings as RegistrySettings};
+use conex_engine::transport::Location;
+use conex_engine::{Engine, images};
+use conex_spec::distribution::Reference;
+use conex_spec::image::Platform;
+use serde_json::{Value, json};
+
+use crate::error::{CommandError, CommandResult, Context as _};
+use crate::output::{self, template};
+use crate::session::{RegistryArgs, Session};
+
+/// Show an image where it is, without copying it
+#[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Examples:
+  skopeo inspect docker://docker.io/busybox
+  skopeo inspect --raw oci:httpd:2.4         the manifest, byte for byte
+  skopeo inspect --config docker://alpine    the image's configuration
+  skopeo inspect --format '{{.Digest}}' docker://alpine")]
+pub(crate) struct Args {
+    /// docker://NAME, oci:DIRECTORY[:TAG] or store:NAME
+    #[arg(value_name = "IMAGE-NAME")]
+    image: String,
+    /// The manifest, or with --config the configuration, byte for byte
+    #[arg(long)]
+    raw: bool,
+    /// The image's configuration
+    #[arg(long)]
+    config: bool,
+    /// A Go template
+    #[arg(short, long, value_name = "FORMAT", conflicts_with = "raw")]
+    format: Option<String>,
+    /// Do not ask the registry for its tags
+    #[arg(short = 'n', long)]
+    no_tags: bool,
+    /// Do not log in
+    #[arg(long)]
+    no_creds: bool,
+    /// Accepted for habit: requests are tried again anyway
+    #[arg(long, hide = true)]
+    retry_times: Option<u32>,
+    #[command(flatten)]
+    registry: RegistryArgs,
+}
+
+/// Runs the verb.
+pub(crate) fn run(args: &Args, session: &Session, platform: &Platform) -> CommandResult {
+    let engine = session.engine()?;
+    let mut registry = session.registry(&args.registry)?;
+    if args.no_creds {
+        crate::session::nobody(&mut registry);
+    }
+    let context = || format!("inspect {}", args.image);
+    let location = Location::parse(&args.image, false).context(context)?;
+    let source = location.source(&engine, &registry).context(context)?;
+    if args.raw && !args.config {
+        let raw = source.resolve().context(context)?;
+        return output::print(&String::from_utf8_lossy(&raw.bytes)).map(|()| 0);
+    }
+    let image = Image::load(source.as_ref(), platform).context(context)?;
+    let value = match args.config {
+        true if args.raw => {
+            let bytes = configuration(source.as_ref(), &image).context(context)?;
+            return output::print(&String::from_utf8_lossy(&bytes)).map(|()| 0);
+        }
+        true => serde_json::to_value(&image.config).map_err(|error| CommandError::tool(error.to_string()))?,
+        false => view(&location, &image, source.as_ref(), &registry, !args.no_tags).context(context)?,
+    };
+    match &args.format {
+        Some(format) => output::print(&template::render_line(format, &value)?)?,
+        None => output::print(&output::pretty(&value))?,
+    }
+    Ok(0)
+}
+
+fn configuration(source: &dyn Source, image: &Image) -> Result<Vec<u8>, CommandError> {
+    let descriptor = &image.manifest.config;
+    let reader = source.open_blob(descriptor, 0)?.reader;
+    let mut bytes = Vec::new();
+    reader.take(images::manifest::MAX_MANIFEST).read_to_end(&mut bytes)?;
+    // Only for show, but nothing else than what was asked for.
+    images::manifest::verified(bytes, &descriptor.media_type, Some(&descriptor.digest))
+        .map(|raw| raw.bytes)
+        .map_err(Into::into)
+}
+
+/// The view for a name with a transport.
+pub(crate) fn merged_view(
+    engine: &Engine,
+    name: &str,
+    registry: &RegistrySettings,
+    tags: bool,
+) -> Result<Value, CommandError> {
+    let location = Location::parse(name, false)?;
+    let source = location.source(engine, registry)?;
+    let image = Image::load(source.as_ref(), &Platform::host())?;
+    view(&location, &image, source.as_ref(), registry, tags)
+}
+
+/// skopeo's merged view of a manifest and its configuration.
+fn view(
+    location: &Location,
+    image: &Image,
+    source: &dyn Source,
+    registry: &RegistrySettings,
+    tags: bool,
+) -> Result<Value, CommandError> {
+    let (name, tags) = match location {
+        Location::Docker(reference) if tags => {
+            (reference.repository(), Client::new(registry.clone()).remote(reference).tags()?)
+        }
+        Location::Docker(reference) => (reference.repository(), Vec::new()),
+        _ => (String::new(), Vec::new()),
+    };
+    let digest = source.resolve()?.descriptor.digest;
+    let layers = &image.manifest.layers;
+    let config = &image.config;
+    Ok(json!({
+        "Name": name,
+        "Digest": digest,
+        "RepoTags": tags,
+        "Created": config.created,
+        "DockerVersion": config.other.get("docker_version").cloned().unwrap_or_else(|| "".into()),
+        "Labels": (!config.config.labels.is_empty()).then_some(&config.config.labels),
+        "Architecture": config.architecture,
+        "Os": config.os,
+        "Layers": layers.iter().map(|layer| &layer.digest).collect::<Vec<_>>(),
+        "LayersData": layers.iter().map(|layer| json!({
+            "MIMEType": layer.media_type,
+            "Digest": layer.digest,
+            "Size": layer.size,
+            "Annotations": (!layer.annotations.is_empty()).then_some(&layer.annotations),
+        })).collect::<Vec<_>>(),
+        "Env": config.config.env,
+    }))
+}
+
+/// Show the tags of a repository
+#[derive(clap::Args, Debug)]
+pub(crate) struct TagsArgs {
+    /// docker://NAME
+    #[arg(value_name = "REPOSITORY-NAME")]
+    repository: String,
+    #[command(flatten)]
+    registry: RegistryArgs,
+}
+
+/// `list-tags`
+pub(crate) fn list_tags(args: &TagsArgs, session: &Session) -> CommandResult {
+    let context = || format!("list-tags {}", args.repository);
+    let name = args.repository.strip_prefix("docker://").ok_or_else(|| {
+        CommandError::usage(format!("list-tags {}: only docker:// has tags to list", args.repository))
+            .with_hint(format!("write docker://{}", args.repository))
+    })?;
+    let reference: Reference = name.parse().map_err(conex_engine::Error::from).context(context)?;
+    if reference.tag.is_some() || reference.digest.is_some() {
+        return Err(CommandError::usage("the repository must stand without tag and digest").wrap(context()));
+    }
+    let remote = Client::new(session.registry(&args.registry)?).remote(&reference);
+    let tags = remote.tags().context(context)?;
+    output::print(&output::pretty(&json!({"Repository": reference.repository(), "Tags": tags})))?;
+    Ok(0)
+}

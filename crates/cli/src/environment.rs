@@ -1,0 +1,227 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The one place that reads the environment: who runs this, where their files are, what their configuration says.
+
+use std::env;
+use std::ffi::OsString;
+use std::fs;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use conex_engine::registry::config::{AuthFile, Registries, ask_credential_helper};
+use conex_engine::registry::{Credentials, Login, ProxySettings, Settings as RegistrySettings};
+
+use crate::error::CommandError;
+
+/// What the process was started with.
+#[derive(Clone, Debug)]
+pub(crate) struct Environment {
+    /// Effective user id.
+    pub uid: u32,
+    /// Effective group id.
+    pub gid: u32,
+    home: PathBuf,
+}
+
+impl Environment {
+    /// Looks once; nothing later reads the environment for itself.
+    pub(crate) fn read() -> Self {
+        let uid = conex_engine::system::effective_user();
+        let gid = conex_engine::system::effective_group();
+        let home = env::var_os("HOME").filter(|home| !home.is_empty()).map(PathBuf::from);
+        Self { uid, gid, home: home.unwrap_or_else(|| PathBuf::from(if uid == 0 { "/root" } else { "/" })) }
+    }
+
+    /// Whether an ordinary user asks.
+    pub(crate) fn is_rootless(&self) -> bool {
+        self.uid != 0
+    }
+
+    /// A variable that is set and not empty.
+    pub(crate) fn variable(&self, name: &str) -> Option<OsString> {
+        env::var_os(name).filter(|value| !value.is_empty())
+    }
+
+    fn text(&self, name: &str) -> Option<String> {
+        self.variable(name)?.into_string().ok()
+    }
+
+    fn xdg(&self, variable: &str, below_home: &str) -> PathBuf {
+        let set = self.variable(variable).map(PathBuf::from).filter(|path| path.is_absolute());
+        set.unwrap_or_else(|| self.home.join(below_home))
+    }
+
+    /// Where images and containers are: `$CONEX_ROOT`, `/var/lib/conex`, or the user's data directory.
+    pub(crate) fn store_root(&self) -> PathBuf {
+        match self.variable("CONEX_ROOT") {
+            Some(root) => root.into(),
+            None if self.uid == 0 => "/var/lib/conex".into(),
+            None => self.xdg("XDG_DATA_HOME", ".local/share").join("conex"),
+        }
+    }
+
+    /// Where the runtime keeps its state: `$CONEX_RUNROOT`, `/run/conex`, `$XDG_RUNTIME_DIR/conex`, or without one
+    /// `/run/user/UID/conex`, or a directory in `/tmp` that is provably the user's own.
+    pub(crate) fn run_root(&self) -> Result<PathBuf, CommandError> {
+        if let Some(root) = self.variable("CONEX_RUNROOT") {
+            return Ok(root.into());
+        }
+        if self.uid == 0 {
+            return Ok("/run/conex".into());
+        }
+        let session = self.variable("XDG_RUNTIME_DIR").map(PathBuf::from);
+        let usual = PathBuf::from(format!("/run/user/{}", self.uid));
+        match session.into_iter().chain([usual]).find(|path| self.owns(path)) {
+            Some(path) => Ok(path.join("conex")),
+            None => self.scratch().map(|path| path.join("conex")),
+        }
+    }
+
+    /// A directory of this user's that nobody else can write to.
+    fn owns(&self, path: &Path) -> bool {
+        fs::symlink_metadata(path).is_ok_and(|m| m.is_dir() && m.uid() == self.uid && m.mode() & 0o022 == 0)
+    }
+
+    fn scratch(&self) -> Result<PathBuf, CommandError> {
+        let path = PathBuf::from(format!("/tmp/conex-run-{}", self.uid));
+        // Made by somebody else before us, it is not ours: the check below tells.
+        let _exists = fs::DirBuilder::new().mode(0o700).create(&path);
+        let own = fs::symlink_metadata(&path)
+            .is_ok_and(|m| m.is_dir() && m.uid() == self.uid && m.mode() & 0o777 == 0o700);
+        if own {
+            return Ok(path);
+        }
+        Err(CommandError::tool(format!(
+            "{} is not a directory of user {} with mode 0700",
+            path.display(),
+            self.uid
+        ))
+        .with_hint("set XDG_RUNTIME_DIR to a directory of your own with mode 0700"))
+    }
+
+    /// Whether a pty, colours and the like make sense is the caller's question; this is only `$NO_COLOR` and `$TERM`.
+    pub(crate) fn is_dumb_terminal(&self) -> bool {
+        self.text("TERM").is_none_or(|term| term == "dumb")
+    }
+
+    /// `docker-credential-…` and `conex-runtime` are looked for here.
+    pub(crate) fn find_program(&self, name: &str) -> Option<PathBuf> {
+        let path = self.variable("PATH")?;
+        env::split_paths(&path).map(|directory| directory.join(name)).find(|path| path.is_file())
+    }
+
+    /// Everything about registries: files of the user before those of the system.
+    pub(crate) fn registry(
+        &self,
+        registries_conf: Option<&Path>,
+        authfile: Option<&Path>,
+    ) -> Result<RegistrySettings, CommandError> {
+        let mut settings = RegistrySettings::new(concat!("conex/", env!("CARGO_PKG_VERSION")));
+        settings.registries = self.registries(registries_conf)?;
+        settings.credentials = Arc::new(Logins { files: self.auth_files(authfile) });
+        let config = self.xdg("XDG_CONFIG_HOME", ".config");
+        settings.tls.certs_dirs = vec![
+            config.join("containers/certs.d"),
+            "/etc/containers/certs.d".into(),
+            "/etc/docker/certs.d".into(),
+        ];
+        let either = |lower: &str, upper: &str| self.text(lower).or_else(|| self.text(upper));
+        settings.proxy = ProxySettings {
+            // Upper-case HTTP_PROXY is a CGI request header; curl and Go disagree, and this is no CGI program.
+            http: either("http_proxy", "HTTP_PROXY"),
+            https: either("https_proxy", "HTTPS_PROXY"),
+            no_proxy: either("no_proxy", "NO_PROXY"),
+        };
+        Ok(settings)
+    }
+
+    /// One main file: named, the user's, or the system's. Then the drop-ins beside the system's and the user's.
+    fn registries(&self, named: Option<&Path>) -> Result<Registries, CommandError> {
+        let mut registries = Registries::default();
+        let user = self.xdg("XDG_CONFIG_HOME", ".config").join("containers");
+        let system = PathBuf::from("/etc/containers");
+        let named = named
+            .map(Path::to_owned)
+            .or_else(|| self.variable("CONTAINERS_REGISTRIES_CONF").map(PathBuf::from));
+        let mut files: Vec<PathBuf> = match named {
+            Some(named) => vec![named],
+            None => {
+                let main = [user.join("registries.conf"), system.join("registries.conf")];
+                let main = main.into_iter().find(|path| path.exists());
+                let drop_ins =
+                    [&system, &user].into_iter().flat_map(|d| conf_files(&d.join("registries.conf.d")));
+                main.into_iter().chain(drop_ins).collect()
+            }
+        };
+        files.dedup();
+        for path in files {
+            let text = fs::read_to_string(&path)
+                .map_err(|error| CommandError::usage(format!("{}: {error}", path.display())))?;
+            registries.add(&text).map_err(|error| CommandError::from(error).wrap(path.display()))?;
+        }
+        Ok(registries)
+    }
+
+    /// In the order of containers-auth.json(5).
+    fn auth_files(&self, named: Option<&Path>) -> Vec<PathBuf> {
+        let named =
+            named.map(Path::to_owned).or_else(|| self.variable("REGISTRY_AUTH_FILE").map(PathBuf::from));
+        if let Some(named) = named {
+            return vec![named];
+        }
+        let session = self.variable("XDG_RUNTIME_DIR").map(PathBuf::from);
+        let session = session.unwrap_or_else(|| format!("/run/containers/{}", self.uid).into());
+        let docker =
+            self.variable("DOCKER_CONFIG").map(PathBuf::from).unwrap_or_else(|| self.home.join(".docker"));
+        vec![
+            session.join("containers/auth.json"),
+            self.xdg("XDG_CONFIG_HOME", ".config").join("containers/auth.json"),
+            docker.join("config.json"),
+            self.home.join(".dockercfg"),
+        ]
+    }
+}
+
+/// `*.conf`, sorted by name.
+fn conf_files(directory: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten().map(|entry| entry.path());
+    let mut files: Vec<_> = entries.filter(|path| path.extension().is_some_and(|e| e == "conf")).collect();
+    files.sort();
+    files
+}
+
+/// The user's logins, looked up when a registry asks for one.
+struct Logins {
+    files: Vec<PathBuf>,
+}
+
+impl Credentials for Logins {
+    fn find(&self, host: &str, name: &str) -> conex_engine::images::Result<Option<Login>> {
+        for path in &self.files {
+            let text = match fs::read_to_string(path) {
+                Ok(text) => text,
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+                Err(error) => return Err(conex_engine::images::Error::from(error).wrap(path.display())),
+            };
+            let file = AuthFile::parse(&text).map_err(|error| error.wrap(path.display()))?;
+            // A helper that fails is an error: the next file's login may be another person's.
+            let login = match file.helper(host) {
+                Some(helper) => ask_credential_helper(helper, server_name(host))?,
+                None => None,
+            };
+            let login = match login {
+                Some(login) => Some(login),
+                None => file.find(host, name)?,
+            };
+            if login.is_some() {
+                return Ok(login);
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// Docker Hub's name with credential helpers.
+fn server_name(host: &str) -> &str {
+    if host == "docker.io" { "https://index.docker.io/v1/" } else { host }
+}

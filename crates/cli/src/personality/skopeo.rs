@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: Apache-2.0
+//! conex as skopeo.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{CommandFactory as _, Parser, Subcommand};
+use conex_spec::image::Platform;
+
+use super::{Outcome, parse, session};
+use crate::commands::{copy, remote_inspect};
+use crate::error::{CommandError, CommandResult, Manner};
+use crate::session::{Globals, Names};
+
+/// Images in registries and directories: copy, inspect, list tags
+#[derive(Parser, Debug)]
+#[command(
+    name = "skopeo",
+    version,
+    arg_required_else_help = true,
+    max_term_width = 110,
+    disable_version_flag = true
+)]
+struct Cli {
+    /// Print the version
+    #[arg(short = 'v', long, action = clap::ArgAction::Version)]
+    version: Option<bool>,
+    #[command(flatten)]
+    globals: Globals,
+    #[command(flatten)]
+    own: SkopeoGlobals,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+/// skopeo's options in front of the verb.
+#[derive(clap::Args, Debug)]
+struct SkopeoGlobals {
+    /// Choose images for this architecture
+    #[arg(long, value_name = "ARCH", global = true)]
+    override_arch: Option<String>,
+    /// Choose images for this system
+    #[arg(long, value_name = "OS", global = true)]
+    override_os: Option<String>,
+    /// Choose images for this variant of the architecture
+    #[arg(long, value_name = "VARIANT", global = true)]
+    override_variant: Option<String>,
+    /// Accepted: no signature policy is there to be skipped
+    #[arg(long, global = true)]
+    insecure_policy: bool,
+    /// A signature policy
+    #[arg(long, value_name = "FILE", global = true)]
+    policy: Option<PathBuf>,
+    /// Accepted and without effect
+    #[arg(long, hide = true, global = true)]
+    debug: bool,
+    /// Accepted and without effect: nothing is kept in temporary directories
+    #[arg(long, value_name = "DIR", hide = true, global = true)]
+    tmpdir: Option<PathBuf>,
+    /// Accepted and without effect
+    #[arg(long, value_name = "DIR", hide = true)]
+    #[arg(long = "registries.d", global = true)]
+    registries_d: Option<PathBuf>,
+    /// Accepted and without effect: requests have limits of their own
+    #[arg(long, value_name = "DURATION", hide = true, global = true)]
+    command_timeout: Option<String>,
+}
+
+#[derive(Subcommand, Debug)]
+enum Verb {
+    Copy(Box<copy::Args>),
+    Inspect(remote_inspect::Args),
+    ListTags(remote_inspect::TagsArgs),
+    #[command(external_subcommand)]
+    Absent(Vec<OsString>),
+}
+
+/// Runs a command line.
+pub(super) fn run(words: Vec<OsString>) -> Outcome {
+    let outcome = |result| Outcome { program: "skopeo".to_owned(), manner: Manner::Transfer, result };
+    let command = Cli::command().version(concat!("version ", env!("CARGO_PKG_VERSION"), " (conex)"));
+    let cli: Cli = match parse(command, words, Manner::Transfer) {
+        Ok(cli) => cli,
+        Err(result) => return outcome(result),
+    };
+    outcome(cli.run())
+}
+
+impl Cli {
+    fn run(&self) -> CommandResult {
+        if let Some(policy) = &self.own.policy {
+            let message = format!("--policy {}: signature policies are not there yet", policy.display());
+            return Err(CommandError::tool(message).with_hint("leave it out, or say --insecure-policy"));
+        }
+        let session = session(&self.globals, Names::Full);
+        let platform = self.own.platform();
+        match &self.verb {
+            Verb::Copy(args) => copy::run(args, &session, &platform, false),
+            Verb::Inspect(args) => remote_inspect::run(args, &session, &platform),
+            Verb::ListTags(args) => remote_inspect::list_tags(args, &session),
+            Verb::Absent(words) => {
+                let verb = words.first().map(|word| word.to_string_lossy().into_owned()).unwrap_or_default();
+                Err(CommandError::usage(format!("{verb:?} is not there"))
+                    .with_hint("there are copy, inspect and list-tags"))
+            }
+        }
+    }
+}
+
+impl SkopeoGlobals {
+    fn platform(&self) -> Platform {
+        let mut platform = Platform::host();
+        if let Some(os) = &self.override_os {
+            platform.os.clone_from(os);
+        }
+        if let Some(architecture) = &self.override_arch {
+            platform.architecture.clone_from(architecture);
+            platform.variant = None;
+        }
+        if self.override_variant.is_some() {
+            platform.variant.clone_from(&self.override_variant);
+        }
+        platform
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_definition_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_words_that_people_use_are_understood() {
+        for words in [
+            "skopeo copy --src-tls-verify=false docker://localhost:5000/a:1 oci:a:1",
+            "skopeo --insecure-policy copy --all --dest-tls-verify=false oci:a:1 docker://localhost:5000/a:1",
+            "skopeo copy --src-creds u:p --digestfile d -q docker://a oci:a",
+            "skopeo inspect --raw docker://a",
+            "skopeo list-tags --tls-verify=false docker://a",
+            "skopeo --override-arch arm64 copy docker://a oci:a",
+        ] {
+            Cli::try_parse_from(words.split(' ')).unwrap_or_else(|error| panic!("{words}: {error}"));
+        }
+    }
+}

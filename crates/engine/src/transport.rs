@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: Apache-2.0
+//! `transport:details`, skopeo's way to say where an image is: `docker://`, `oci:`, `store:`.
+
+use std::path::Path;
+
+use conex_image::layout::{LayoutName, LayoutSink, LayoutSource};
+use conex_image::store::{StoreSink, StoreSource};
+use conex_image::transfer::{Sink, Source};
+use conex_registry::{Client, Settings};
+use conex_spec::distribution::Reference;
+
+use crate::{Engine, Error, ErrorKind, Result, image};
+
+/// A parsed image name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Location {
+    /// `docker://host/name:tag`: on a registry.
+    Docker(Reference),
+    /// `oci:path[:ref]`: in an OCI image layout.
+    Oci(LayoutName),
+    /// `store:name`: in conex' own store.
+    Store(String),
+}
+
+/// skopeo's other transports, and when they come.
+const ABSENT: [&str; 8] = [
+    "docker-daemon:",
+    "docker-archive:",
+    "docker-archive-dir:",
+    "oci-archive:",
+    "dir:",
+    "containers-storage:",
+    "sif:",
+    "ostree:",
+];
+
+impl Location {
+    /// Reads one. Without a transport it is a name in the store where `default_store`, else an error.
+    pub fn parse(text: &str, default_store: bool) -> Result<Self> {
+        if let Some(name) = text.strip_prefix("docker://") {
+            return Ok(Self::Docker(name.parse()?));
+        }
+        if let Some(name) = text.strip_prefix("oci:") {
+            return Ok(Self::Oci(LayoutName::parse(name)?));
+        }
+        if let Some(name) = text.strip_prefix("store:") {
+            return Ok(Self::Store(name.to_owned()));
+        }
+        if let Some(transport) = ABSENT.iter().find(|transport| text.starts_with(**transport)) {
+            let message = format!("image name {text:?}: the transport {transport} is not there yet");
+            return Err(
+                Error::new(ErrorKind::Unsupported, message).with_hint("there are docker://, oci: and store:")
+            );
+        }
+        match default_store {
+            true => Ok(Self::Store(text.to_owned())),
+            false => Err(Error::new(ErrorKind::Usage, format!("image name {text:?} has no transport"))
+                .with_hint(format!(
+                    "write docker://{text} for a registry, oci:DIRECTORY[:TAG] for a layout"
+                ))),
+        }
+    }
+
+    /// For reading. `registry` has this side's login and TLS settings.
+    pub fn source(&self, engine: &Engine, registry: &Settings) -> Result<Box<dyn Source>> {
+        Ok(match self {
+            Self::Docker(reference) => Box::new(Client::new(registry.clone()).remote(reference)),
+            Self::Oci(name) => Box::new(LayoutSource::open(name)?),
+            Self::Store(name) => Box::new(StoreSource::new(engine.store()?, image::find(engine, name)?.name)),
+        })
+    }
+
+    /// For writing.
+    pub fn sink(&self, engine: &Engine, registry: &Settings) -> Result<Box<dyn Sink>> {
+        Ok(match self {
+            Self::Docker(reference) => Box::new(Client::new(registry.clone()).remote(reference)),
+            Self::Oci(name) => Box::new(LayoutSink::open(name)?),
+            Self::Store(name) => {
+                let reference: Reference = name.parse()?;
+                Box::new(StoreSink::new(engine.store()?, reference.canonical())?)
+            }
+        })
+    }
+
+    /// Whether writing to it writes layers of the store, which may belong to subordinate ids.
+    pub fn is_store(&self) -> bool {
+        matches!(self, Self::Store(_))
+    }
+
+    /// The directory of a layout.
+    pub fn layout(&self) -> Option<&Path> {
+        match self {
+            Self::Oci(name) => Some(&name.path),
+            _ => None,
+        }
+    }
+}
