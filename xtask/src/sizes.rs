@@ -11,7 +11,9 @@ pub fn main() -> Result<()> {
     let listed = shell::capture(shell::program("git").args(["ls-files", "*.rs"]))?;
     let mut files = Vec::new();
     let mut functions = Vec::new();
-    for name in listed.lines() {
+    let is_test =
+        |name: &&str| name.contains("tests/") || name.ends_with("tests.rs") || name.ends_with("testing.rs");
+    for name in listed.lines().filter(|name| !is_test(name)) {
         let Ok(text) = fs::read_to_string(shell::root().join(name)) else { continue };
         let code = code_lines(&text);
         files.push((code.len(), name.to_owned()));
@@ -38,18 +40,14 @@ fn code_lines(text: &str) -> Vec<&str> {
 /// rustfmt closes a function at the indentation it was opened with.
 fn function_lengths<'a>(lines: &'a [&'a str]) -> impl Iterator<Item = (usize, String)> + 'a {
     let opens = |line: &str| {
-        let words = line.trim_start();
-        let words = words
-            .trim_start_matches("pub ")
-            .trim_start_matches("pub(crate) ")
-            .trim_start_matches("pub(super) ");
-        words.starts_with("fn ") || words.starts_with("unsafe fn ") || words.starts_with("const fn ")
+        let before = |word: &&str| word.starts_with("pub") || ["const", "unsafe"].contains(word);
+        line.split_whitespace().find(|word| !before(word)) == Some("fn")
     };
     lines.iter().enumerate().filter(move |(_, line)| opens(line)).filter_map(|(start, line)| {
         let indent = line.len() - line.trim_start().len();
         let close = format!("{}}}", " ".repeat(indent));
         let length = lines[start..].iter().position(|line| *line == close)?;
-        let name = line.trim().split('(').next().unwrap_or_default();
+        let name = line.split("fn ").nth(1)?.split(['(', '<']).next()?;
         Some((length + 1, name.to_owned()))
     })
 }
@@ -64,6 +62,6 @@ mod tests {
         let code = code_lines(text);
         let found: Vec<_> = function_lengths(&code).collect();
         assert_eq!(code.len(), 8);
-        assert_eq!(found, [(3, "fn a".to_owned()), (4, "pub fn c".to_owned())]);
+        assert_eq!(found, [(3, "a".to_owned()), (4, "c".to_owned())]);
     }
 }

@@ -138,7 +138,9 @@ impl Machine {
         command.args(["-nodefaults", "-nographic", "-no-reboot", "-serial", "stdio"]);
         command.arg("-kernel").arg(kernel).arg("-initrd").arg(&initramfs);
         command.args(["-append", "console=ttyS0 quiet panic=-1 random.trust_cpu=on cgroup_no_v1=all"]);
-        Ok(command.run_with(b"", LIMIT).success().stdout.replace('\r', ""))
+        let console = command.run_with(b"", LIMIT).success().stdout;
+        // The firmware talks to a terminal; a log wants only the text.
+        Ok(console.chars().filter(|letter| *letter == '\n' || !letter.is_control()).collect())
     }
 }
 
