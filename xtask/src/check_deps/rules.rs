@@ -18,8 +18,8 @@ pub const ARROWS: &[(&str, &[&str])] = &[
     ("conex", &["conex-engine", "conex-serve", "conex-spec"]),
 ];
 
-/// Crates that never ship: the measuring, the test kit, the black-box tests, this.
-pub const DEVELOPMENT: &[&str] = &["conex-bench", "conex-testkit", "conex-tests", "xtask"];
+/// Crates that never ship: the measuring, the fuzzing, the test kit, the black-box tests, this.
+pub const DEVELOPMENT: &[&str] = &["conex-bench", "conex-fuzz", "conex-testkit", "conex-tests", "xtask"];
 
 /// Everything that may be linked into `conex-runtime`, however deep.
 pub const RUNTIME: &[&str] = &[

@@ -12,7 +12,7 @@ pub fn check(root: &Path) -> Result<Vec<String>> {
     let mut found = Vec::new();
     let mut packages: Vec<PathBuf> =
         fs::read_dir(root.join("crates"))?.flatten().map(|entry| entry.path()).collect();
-    packages.extend(["tests", "bench", "xtask"].map(|name| root.join(name)));
+    packages.extend(["tests", "bench", "fuzz", "xtask"].map(|name| root.join(name)));
     packages.sort();
     for package in packages {
         found.extend(check_unsafe(root, &package)?);
@@ -83,6 +83,7 @@ mod tests {
         write("crates/cli/src/main.rs", "// SPDX-License-Identifier: Apache-2.0\nfn main() {}\n");
         write("tests/src/lib.rs", good);
         write("bench/src/main.rs", good);
+        write("fuzz/src/lib.rs", good);
         write("xtask/src/main.rs", "#![forbid(unsafe_code)]\n");
         let found = check(root.path()).unwrap();
         assert_eq!(
