@@ -132,6 +132,7 @@ pub fn challenge(bytes: &[u8]) {
     if let Ok(text) = std::str::from_utf8(bytes) {
         for challenge in challenge_parser::parse(text) {
             assert_eq!(challenge.scheme, challenge.scheme.to_ascii_lowercase());
+            let _ = challenge.parameter("realm");
         }
     }
 }
