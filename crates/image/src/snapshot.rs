@@ -80,6 +80,11 @@ impl Stack {
         Self { layers, opaque }
     }
 
+    /// Of no layers.
+    pub fn empty() -> Self {
+        Self::new(Vec::new(), false)
+    }
+
     /// What `path` names in the merged tree. No symlink is followed, neither in the parents nor at the end.
     pub fn find(&self, path: &Path) -> Result<Option<Found>> {
         for layer in &self.layers {

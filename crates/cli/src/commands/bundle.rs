@@ -61,8 +61,8 @@ pub(crate) struct UnpackArgs {
 fn parse_mapping(text: &str) -> Result<IdMapping, String> {
     let numbers: Option<Vec<u32>> = text.split(':').map(|number| number.parse().ok()).collect();
     match numbers.as_deref() {
-        Some(&[container, host]) => Ok(IdMapping { container, host, size: 1 }),
-        Some(&[container, host, size]) => Ok(IdMapping { container, host, size }),
+        Some(&[container_id, host_id]) => Ok(IdMapping { container_id, host_id, size: 1 }),
+        Some(&[container_id, host_id, size]) => Ok(IdMapping { container_id, host_id, size }),
         _ => Err(format!("{text:?} is not CONTAINER:HOST[:COUNT]")),
     }
 }

@@ -12,7 +12,7 @@ use conex_sys::credentials::{CAPABILITY_NAMES, capability_number, last_capabilit
 
 use super::create::{Limits, Options, Security};
 use super::{Container, Network};
-use crate::{Engine, Error, ErrorKind, Result, Wrap as _, seccomp, userns};
+use crate::{Engine, Error, ErrorKind, Result, seccomp, userns};
 
 /// Reads users and groups out of layers that are not mounted.
 struct Layers<'a>(&'a Snapshot);
@@ -34,9 +34,8 @@ pub(super) fn build(
     files: &[(PathBuf, &'static str)],
 ) -> Result<Config> {
     let rootless = !userns::is_initial();
-    let base =
+    let mut config =
         bundle::runtime_config(&image.config, &overrides(options, hostname), &Layers(snapshot), rootless)?;
-    let mut config: Config = serde_json::from_value(base).wrap(|| "the runtime configuration")?;
     if config.process.as_ref().is_none_or(|process| process.args.is_empty()) {
         return Err(Error::new(ErrorKind::Usage, format!("image {} names no program to run", options.image))
             .with_hint(format!("say which: conex run {} COMMAND", options.image)));

@@ -3,16 +3,21 @@
 //!
 //! From an image to what a runtime takes: a root filesystem and a `config.json`.
 
+mod convert;
+mod mtree;
+mod template;
+mod unpack;
+mod user;
+
 use std::fs::File;
 use std::path::Path;
 
-use conex_spec::image::{ImageConfig, Platform};
-use serde_json::Value;
+use crate::Result;
 
-use crate::transfer::Source;
-use crate::{Error, ErrorKind, Result};
-
-pub use crate::layer::apply::IdMapping;
+pub use conex_spec::runtime::IdMapping;
+pub use convert::runtime_config;
+pub use unpack::unpack;
+pub use user::lookup_user;
 
 /// Reads files of the root filesystem that is to be, for `USER name`.
 pub trait Rootfs {
@@ -52,26 +57,6 @@ pub struct User {
     pub home: Option<String>,
 }
 
-/// Finds out who `spec` (`user[:group]`, names or numbers) is, by the rootfs' own passwd and group files.
-/// An unknown name is an error.
-pub fn lookup_user(spec: &str, rootfs: &dyn Rootfs) -> Result<User> {
-    let _ = (spec, rootfs);
-    Err(Error::new(ErrorKind::Unsupported, "look up a user: not built yet"))
-}
-
-/// The runtime `config.json` for `conex run`: the image's wishes, the overrides, and the default sandbox
-/// (capabilities, masked paths, mounts, namespaces). `rootless` is for a container inside the caller's own user
-/// namespace. `root.path` is `rootfs`; the caller adds mounts, limits and cgroup path.
-pub fn runtime_config(
-    image: &ImageConfig,
-    overrides: &Overrides,
-    rootfs: &dyn Rootfs,
-    rootless: bool,
-) -> Result<Value> {
-    let _ = (image, overrides, rootfs, rootless);
-    Err(Error::new(ErrorKind::Unsupported, "make a config.json: not built yet"))
-}
-
 /// How to unpack a bundle.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct UnpackOptions {
@@ -83,16 +68,4 @@ pub struct UnpackOptions {
     pub gid_map: Vec<IdMapping>,
     /// Write through a symlink to a directory where a layer has a directory of that name.
     pub keep_dirlinks: bool,
-}
-
-/// Unpacks an image as umoci does: `BUNDLE/{rootfs/, config.json, umoci.json, sha256_<hex>.mtree}`. On failure
-/// what was made is removed. An existing `rootfs` or `config.json` is an error of kind `Exists`.
-pub fn unpack(
-    source: &dyn Source,
-    platform: &Platform,
-    bundle: &Path,
-    options: &UnpackOptions,
-) -> Result<()> {
-    let _ = (source, platform, bundle, options);
-    Err(Error::new(ErrorKind::Unsupported, "unpack a bundle: not built yet"))
 }

@@ -11,10 +11,12 @@ use std::io::{self, BufRead, Read};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread;
 
+use conex_spec::image::Descriptor;
 use conex_spec::{Algorithm, DiffId};
 
 use super::compress;
-use crate::verify::Hasher;
+use crate::transfer::{Progress, Source};
+use crate::verify::{Hasher, VerifyingReader};
 use crate::{Error, ErrorKind, Result, Wrap};
 
 /// Bytes in one buffer.
@@ -103,6 +105,25 @@ impl Read for Drain {
         buffer[..len].copy_from_slice(&bytes[..len]);
         self.consume(len);
         Ok(len)
+    }
+}
+
+/// Feeds a blob of `source` to a pass, verified.
+pub(crate) fn stream(
+    descriptor: &Descriptor,
+    source: &dyn Source,
+    progress: &dyn Progress,
+    feed: &mut Feed,
+) -> Result<()> {
+    progress.begin(descriptor, 0);
+    let mut reader = VerifyingReader::new(source.open_blob(descriptor, 0)?.reader, descriptor);
+    loop {
+        let mut buffer = feed.buffer();
+        let len = reader.read(&mut buffer)?;
+        if len == 0 {
+            return reader.finish();
+        }
+        feed.send(buffer, len);
     }
 }
 

@@ -24,7 +24,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Store;
 use crate::layer::apply::{Applied, Below, Form, Limits, Options, Owner, Tree};
-use crate::layer::pass::{Drain, pass};
+use crate::layer::pass::{Drain, pass, stream};
 use crate::layout::blob::Ingest;
 use crate::layout::files::{self, Existing};
 use crate::snapshot::{Snapshot, Stack};
@@ -203,8 +203,7 @@ impl Store {
         }
         let keys = place.below.to_vec();
         let unpacked = Staging::new(self, &lock, below).and_then(|staging| {
-            let staged =
-                staging.fill(place.blob, |feed| super::port::stream(place.blob, source, progress, feed))?;
+            let staged = staging.fill(place.blob, |feed| stream(place.blob, source, progress, feed))?;
             let found = &staged.diff_id;
             if found != place.diff_id {
                 let message =

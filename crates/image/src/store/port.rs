@@ -15,7 +15,6 @@ use crate::layer::pass::Feed;
 use crate::layout::blob::Ingest;
 use crate::manifest::Document;
 use crate::transfer::{BlobReader, Outcome, Progress, RawManifest, Silent, Sink, Source};
-use crate::verify::VerifyingReader;
 use crate::{Error, ErrorKind, Image, Result, Wrap};
 
 /// Reads the image `name` of a store.
@@ -156,25 +155,6 @@ fn send(feed: &mut Feed, bytes: &[u8]) {
         buffer[..part.len()].copy_from_slice(part);
         feed.send(std::mem::take(&mut buffer), part.len());
         buffer = feed.buffer();
-    }
-}
-
-/// Feeds a blob of `source` to a pass, verified.
-pub(super) fn stream(
-    descriptor: &Descriptor,
-    source: &dyn Source,
-    progress: &dyn Progress,
-    feed: &mut Feed,
-) -> Result<()> {
-    progress.begin(descriptor, 0);
-    let mut reader = VerifyingReader::new(source.open_blob(descriptor, 0)?.reader, descriptor);
-    loop {
-        let mut buffer = feed.buffer();
-        let len = std::io::Read::read(&mut reader, &mut buffer)?;
-        if len == 0 {
-            return reader.finish();
-        }
-        feed.send(buffer, len);
     }
 }
 

@@ -85,6 +85,22 @@ pub fn sync_filesystem(fd: impl AsFd) -> Result<()> {
     rustix::fs::syncfs(&fd).call(|| format!("syncfs({})", shown(&fd)))
 }
 
+/// The options of the mount that `fd` lies on, which a bind mount in a user namespace has to keep.
+pub fn mount_options(fd: impl AsFd) -> Result<Vec<&'static str>> {
+    use rustix::fs::StatVfsMountFlags as Flags;
+    let flags = rustix::fs::fstatvfs(&fd).call(|| format!("fstatfs({})", shown(&fd)))?.f_flag;
+    let names = [
+        (Flags::RDONLY, "ro"),
+        (Flags::NOSUID, "nosuid"),
+        (Flags::NODEV, "nodev"),
+        (Flags::NOEXEC, "noexec"),
+        (Flags::NOATIME, "noatime"),
+        (Flags::NODIRATIME, "nodiratime"),
+        (Flags::RELATIME, "relatime"),
+    ];
+    Ok(names.into_iter().filter(|(flag, _)| flags.contains(*flag)).map(|(_, name)| name).collect())
+}
+
 /// Runs a call that fills a buffer, with a larger one until it fits.
 pub(super) fn read_whole(
     mut fill: impl FnMut(&mut [u8]) -> rustix::io::Result<usize>,

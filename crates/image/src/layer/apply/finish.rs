@@ -2,16 +2,19 @@
 //! The last step: directories get what their entries said, deepest first, so that a directory without permissions does
 //! not lock us out of what is in it.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
+use conex_spec::Digest;
 use conex_sys::path::Dir;
 
 use super::{Attributes, Tree, xattr};
 use crate::{Result, Wrap};
 
 impl Tree {
-    /// Gives all directories their attributes. Consumes the tree: nothing can be applied afterwards.
-    pub fn finish(mut self) -> Result<()> {
+    /// Gives all directories their attributes, and back the digests of regular files by path, as far as they were asked
+    /// for ([`super::Options::digests`]). Nothing can be applied afterwards.
+    pub fn finish(mut self) -> Result<HashMap<PathBuf, Digest>> {
         self.cache.clear();
         let mut directories: Vec<(PathBuf, Attributes)> =
             std::mem::take(&mut self.directories).into_iter().collect();
@@ -19,7 +22,7 @@ impl Tree {
         for (path, attributes) in &directories {
             self.describe_directory(path, attributes).wrap(|| format!("directory {path:?}"))?;
         }
-        Ok(())
+        Ok(std::mem::take(&mut self.digests))
     }
 
     fn describe_directory(&self, path: &Path, attributes: &Attributes) -> Result<()> {

@@ -37,7 +37,7 @@ use super::tar::{Entry, Kind, Reader, Time, Xattr};
 use crate::snapshot::Stack;
 use crate::{Error, ErrorKind, Result};
 
-pub use owner::{IdMapping, Owner, ROOTLESS_XATTR, read_rootless};
+pub use owner::{Owner, ROOTLESS_XATTR, read_rootless};
 
 /// How a tree lies on disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,7 +89,7 @@ pub struct Options {
     pub unprivileged: bool,
     /// How much it may hold.
     pub limits: Limits,
-    /// Remember the digest of every regular file, for [`Tree::digests`].
+    /// Remember the digest of every regular file, for [`Tree::finish`].
     pub digests: bool,
 }
 
@@ -200,11 +200,6 @@ impl Tree {
         }
         drain(reader.into_inner())?;
         Ok(self.applied.clone())
-    }
-
-    /// The digests of regular files by path, if [`Options::digests`] was set.
-    pub fn digests(&self) -> &HashMap<PathBuf, Digest> {
-        &self.digests
     }
 
     fn count(&mut self, entry: &Entry) -> Result<()> {

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Who owns the unpacked files.
 
+use conex_spec::runtime::IdMapping;
+
 use crate::layer::tar::Xattr;
 use crate::{Error, ErrorKind, Result};
 
@@ -19,17 +21,6 @@ pub enum Owner {
     },
     /// Everything belongs to whoever unpacks; other owners are noted in `user.rootlesscontainers`.
     Caller,
-}
-
-/// One line of an id map, in the order umoci takes it: `container:host:size`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct IdMapping {
-    /// First id in the container.
-    pub container: u32,
-    /// First id on the host.
-    pub host: u32,
-    /// How many.
-    pub size: u32,
 }
 
 /// The extended attribute that keeps the owner of a file that could not be given to it.
@@ -56,8 +47,8 @@ impl Owner {
 
 fn map(what: &str, id: u32, maps: &[IdMapping]) -> Result<u32> {
     let hit = maps.iter().find_map(|line| {
-        let offset = id.checked_sub(line.container).filter(|offset| *offset < line.size)?;
-        line.host.checked_add(offset)
+        let offset = id.checked_sub(line.container_id).filter(|offset| *offset < line.size)?;
+        line.host_id.checked_add(offset)
     });
     hit.ok_or_else(|| {
         Error::new(ErrorKind::Usage, format!("{what} {id} is in none of the maps")).with_hint(format!(
@@ -125,8 +116,8 @@ mod tests {
     #[test]
     fn ids_outside_all_maps_are_errors() {
         let maps = vec![
-            IdMapping { container: 0, host: 1000, size: 1 },
-            IdMapping { container: 1, host: 100_000, size: 10 },
+            IdMapping { container_id: 0, host_id: 1000, size: 1 },
+            IdMapping { container_id: 1, host_id: 100_000, size: 10 },
         ];
         let owner = Owner::Map { uid: maps.clone(), gid: maps };
         assert_eq!(owner.on_disk(0, 10).unwrap(), Some((1000, 100_009)));

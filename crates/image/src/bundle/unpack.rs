@@ -1,0 +1,205 @@
+// SPDX-License-Identifier: Apache-2.0
+//! A bundle as `umoci unpack` makes it, so that `umoci repack` and everything else that knows umoci takes it.
+//!
+//! ```text
+//! BUNDLE/                        mode 0700
+//!   rootfs/                      all layers, merged
+//!   config.json                  the runtime's
+//!   umoci.json                   which image, which id maps
+//!   sha256_<manifest>.mtree      what the tree was, to find out later what has changed
+//! ```
+//! The tree is unpacked under another name and gets its own when it is whole. A process that is killed leaves that other
+//! name; the next one removes it.
+
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::Path;
+
+use conex_spec::image::{Descriptor, Platform};
+use conex_sys::Errno;
+use conex_sys::path::{Dir, Root};
+use serde::Serialize;
+
+use super::convert::umoci_config;
+use super::{IdMapping, Rootfs, UnpackOptions, mtree, template};
+use crate::layer::apply::{Below, Form, Limits, Options, Owner, Tree};
+use crate::layer::pass::{pass, stream};
+use crate::layout::files::{self, Existing};
+use crate::transfer::{Silent, Source};
+use crate::{Error, ErrorKind, Image, Result, Wrap};
+
+const ROOTFS: &str = "rootfs";
+const CONFIG: &str = "config.json";
+const UMOCI: &str = "umoci.json";
+/// The tree while it is unpacked.
+const UNFINISHED: &str = ".rootfs-unfinished";
+
+/// Unpacks an image as umoci does: `BUNDLE/{rootfs/, config.json, umoci.json, sha256_<hex>.mtree}`. On failure
+/// what was made is removed. An existing `rootfs` or `config.json` is an error of kind `Exists`.
+pub fn unpack(
+    source: &dyn Source,
+    platform: &Platform,
+    bundle: &Path,
+    options: &UnpackOptions,
+) -> Result<()> {
+    let image = Image::load(source, platform)?;
+    let existed = bundle.symlink_metadata().is_ok();
+    let dir = crate::layout::make_host_dir(bundle, 0o700)?;
+    let result = fill(&dir, bundle, source, &image, options);
+    if result.is_err() && !existed {
+        // Goes if it is empty; the failure is what to tell.
+        let _ = std::fs::remove_dir(bundle);
+    }
+    result.wrap(|| format!("unpack {} to {}", source.describe(), bundle.display()))
+}
+
+fn fill(dir: &Dir, path: &Path, source: &dyn Source, image: &Image, options: &UnpackOptions) -> Result<()> {
+    let lock = lock(dir)?;
+    for taken in [CONFIG, ROOTFS] {
+        if dir.find(taken)?.is_some() {
+            let message = format!("{taken} already exists in {}", path.display());
+            return Err(Error::new(ErrorKind::Exists, message).with_hint("unpack into a new directory"));
+        }
+    }
+    // Setuid files lie below.
+    conex_sys::path::chmod(dir, 0o700)?;
+    let mtree = format!("{}.mtree", image.raw.descriptor.digest.as_str().replace(':', "_"));
+    let made = make(dir, source, image, options, &mtree);
+    if made.is_err() {
+        for name in [UNFINISHED, ROOTFS, CONFIG, UMOCI, &mtree] {
+            // What was there before is not among them, and the failure is what to tell.
+            let _ = dir.remove_all(name);
+        }
+    }
+    drop(lock);
+    made
+}
+
+/// Nobody else unpacks here meanwhile.
+fn lock(dir: &Dir) -> Result<File> {
+    let lock = dir.reopen()?.into_file();
+    lock.try_lock().map_err(|error| Error::new(ErrorKind::Busy, format!("the bundle is in use: {error}")))?;
+    Ok(lock)
+}
+
+fn make(dir: &Dir, source: &dyn Source, image: &Image, options: &UnpackOptions, mtree: &str) -> Result<()> {
+    dir.remove_all(UNFINISHED)?;
+    dir.make_dir(UNFINISHED, 0o700)?;
+    let tree_options = tree_options(options);
+    let root = dir.open_dir(UNFINISHED)?;
+    let mut tree = Tree::new(root, tree_options, Below::Layers(crate::snapshot::Stack::empty()))?;
+    for (layer, diff_id) in image.layers() {
+        let fetch = |feed: &mut _| stream(layer, source, &Silent, feed);
+        let applied = pass(layer.size, fetch, |archive| tree.apply(archive));
+        let (found, _) = applied.wrap(|| format!("layer {}", layer.digest))?;
+        if found != *diff_id {
+            let message = format!("layer {}: the content is {found}, not {diff_id}", layer.digest);
+            return Err(Error::invalid(message));
+        }
+    }
+    // umoci's tree for the id maps of a container needs its root there, too.
+    let rootfs = Root::new(dir.open_dir(UNFINISHED)?);
+    let digests = tree.finish()?;
+    write_mtree(dir, mtree, rootfs.dir(), &digests)?;
+    write_config(dir, image, &rootfs, options)?;
+    write_meta(dir, image, options)?;
+    dir.rename_new(UNFINISHED, dir, ROOTFS)?;
+    Ok(dir.sync()?)
+}
+
+fn tree_options(options: &UnpackOptions) -> Options {
+    let owner = if options.rootless {
+        Owner::Caller
+    } else if options.uid_map.is_empty() && options.gid_map.is_empty() {
+        Owner::Keep
+    } else {
+        Owner::Map { uid: options.uid_map.clone(), gid: options.gid_map.clone() }
+    };
+    Options {
+        form: Form::Plain { keep_dirlinks: options.keep_dirlinks },
+        owner,
+        unprivileged: options.rootless,
+        limits: Limits::default(),
+        digests: true,
+    }
+}
+
+fn write_mtree(
+    dir: &Dir,
+    name: &str,
+    root: &Dir,
+    digests: &std::collections::HashMap<std::path::PathBuf, conex_spec::Digest>,
+) -> Result<()> {
+    dir.remove_all(name)?;
+    let mut out = BufWriter::new(dir.create_file(name, 0o644)?);
+    mtree::write(root, digests, &mut out).wrap(|| name.to_owned())?;
+    Ok(out.flush()?)
+}
+
+impl Rootfs for Root {
+    fn open(&self, path: &Path) -> Result<Option<File>> {
+        Ok(self.open_regular(path)?)
+    }
+}
+
+fn write_config(dir: &Dir, image: &Image, rootfs: &Root, options: &UnpackOptions) -> Result<()> {
+    let mut config = umoci_config(&image.config, rootfs)?;
+    let linux = config.linux.get_or_insert_default();
+    linux.uid_mappings.clone_from(&options.uid_map);
+    linux.gid_mappings.clone_from(&options.gid_map);
+    if options.rootless {
+        template::make_rootless(&mut config, resolv_conf()?);
+    } else if !(options.uid_map.is_empty() && options.gid_map.is_empty()) {
+        use conex_spec::runtime::{Namespace, NamespaceKind};
+        let linux = config.linux.get_or_insert_default();
+        linux.namespaces.push(Namespace { kind: NamespaceKind::User, path: String::new() });
+    }
+    let bytes = serde_json::to_vec_pretty(&config).map_err(|e| Error::invalid(e.to_string()))?;
+    files::write(dir, CONFIG, &bytes, 0o644, Existing::Replace)
+}
+
+/// The options that a bind mount of the host's file has to keep; `None` where there is no such file.
+fn resolv_conf() -> Result<Option<Vec<String>>> {
+    let etc = match Root::open_host(Path::new("/")) {
+        Ok(root) => root.open_regular("etc/resolv.conf"),
+        Err(error) if error.errno() == Errno::NOENT => return Ok(None),
+        Err(error) => Err(error),
+    };
+    let Some(file) = etc? else { return Ok(None) };
+    Ok(Some(conex_sys::path::mount_options(&file)?.into_iter().map(str::to_owned).collect()))
+}
+
+/// umoci.json, version 2.
+#[derive(Serialize)]
+struct Meta<'a> {
+    umoci_version: &'static str,
+    from_descriptor_path: Walk<'a>,
+    map_options: MapOptions<'a>,
+}
+
+#[derive(Serialize)]
+struct Walk<'a> {
+    descriptor_walk: &'a [Descriptor],
+}
+
+#[derive(Serialize)]
+struct MapOptions<'a> {
+    uid_mappings: &'a [IdMapping],
+    gid_mappings: &'a [IdMapping],
+    rootless: bool,
+}
+
+fn write_meta(dir: &Dir, image: &Image, options: &UnpackOptions) -> Result<()> {
+    let meta = Meta {
+        umoci_version: "2",
+        from_descriptor_path: Walk { descriptor_walk: &image.walk },
+        map_options: MapOptions {
+            uid_mappings: &options.uid_map,
+            gid_mappings: &options.gid_map,
+            rootless: options.rootless,
+        },
+    };
+    let mut bytes = serde_json::to_vec(&meta).map_err(|e| Error::invalid(e.to_string()))?;
+    bytes.push(b'\n');
+    files::write(dir, UMOCI, &bytes, 0o644, Existing::Replace)
+}
