@@ -17,7 +17,6 @@ use conex_sys::path::{self, FileType};
 use conex_sys::tty::{self, Pty};
 use conex_sys::{Errno, process, socket};
 
-use crate::init::World;
 use crate::plan::{Plan, Step};
 use crate::{Error, ErrorKind, Result, Wrap};
 
@@ -35,23 +34,18 @@ pub(crate) fn ends(plan: &Plan, console_socket: Option<&Path>) -> Result<(Option
 
 /// In the container: opens the terminal, hands its master out, and makes it this session's.
 pub(crate) fn open_inside(
-    world: &World,
-    plan: &Plan,
+    root: &path::Root,
+    owner: u32,
     receiver: BorrowedFd<'_>,
     (columns, rows): (u16, u16),
     mount_console: bool,
 ) -> Result<()> {
-    let root = world.root.as_ref().ok_or_else(|| Error::new(ErrorKind::Os, "no root filesystem yet"))?;
     let pts = root.open_dir("/dev/pts")?;
     let pty = Pty::open_in(pts.as_fd())?;
     if (columns, rows) != (0, 0) {
         tty::set_size(pty.peer.as_fd(), tty::Size { rows, columns })?;
     }
-    let owner = plan.steps.iter().find_map(|step| match step {
-        Step::SetUser { uid, .. } => Some(*uid),
-        _ => None,
-    });
-    path::chown_user(&pty.peer, owner.unwrap_or_default())?;
+    path::chown_user(&pty.peer, owner)?;
     if mount_console {
         cover_dev_console(root, &pty)?;
     }

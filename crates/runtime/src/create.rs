@@ -22,7 +22,7 @@ use crate::cgroup::{Cgroup, Layout};
 use crate::cli::Runtime;
 use crate::container::Container;
 use crate::hooks::{self, Environment};
-use crate::init::{self, World};
+use crate::init::{self, Inherited};
 use crate::launch::{self, Birth, Join};
 use crate::plan::{
     AfterClone, BeforeClone, Host, IdMap, IdMapSource, IdMaps, MapWriter, Plan, Question, Request, Step, plan,
@@ -144,21 +144,16 @@ fn make(
     container.record.cgroup_paths.clone_from(cgroup.directories());
     let start = make_fifo(container, plan)?;
     let (console, inside) = console::ends(plan, options.console_socket.as_deref())?;
-    let (ours, theirs) = Channel::pair()?;
     let joins_user_namespace = plan.join.iter().any(|one| one.kind == NamespaceKind::User);
-    let mut world = World {
-        channel: None,
+    let inherited = Inherited {
         start: Some(start),
         console: inside,
         sources: open_sources(plan)?,
         proc: Procfs::of_host()?,
-        root: None,
         state: container.state(Status::Creating),
         stays_dumpable: plan.id_maps.is_some() && credentials::effective_user() != 0,
         becomes_root: plan.id_maps.is_some() || joins_user_namespace,
-        program: None,
-        home: None,
-        working_directory_refused: false,
+        enters_root: false,
     };
     let join = plan.join.iter().map(|one| launch::open_namespace(&one.path, one.kind));
     let birth = Birth {
@@ -166,12 +161,10 @@ fn make(
         join: Join::Files(join.collect::<Result<_>>()?),
         time_offsets: plan.time_offsets.clone(),
         cgroup: cgroup.clone_target(),
-        undumpable: !world.stays_dumpable,
+        undumpable: !inherited.stays_dumpable,
+        keep: inherited.descriptors(),
     };
-    let (child, channel) = launch::launch(&birth, ours, theirs, |channel| {
-        world.channel = Some(channel);
-        init::run(plan, world)
-    })?;
+    let (child, channel) = launch::launch(&birth, |channel| init::run(plan, &inherited, channel))?;
     let wrap = || "unable to start container process";
     let raised = raise(runtime, options, container, plan, &cgroup, &child, &channel);
     if let Err(error) = raised {
@@ -271,7 +264,7 @@ fn host_id(map: &[IdMapping], inside: u32) -> u32 {
     range.map_or(0, |range| range.host_id + (inside - range.container_id))
 }
 
-fn open_sources(plan: &Plan) -> Result<Vec<Option<OwnedFd>>> {
+fn open_sources(plan: &Plan) -> Result<Vec<OwnedFd>> {
     plan.before_clone
         .iter()
         .map(|BeforeClone::OpenSource { source, recursive, idmap }| {
@@ -280,7 +273,7 @@ fn open_sources(plan: &Plan) -> Result<Vec<Option<OwnedFd>>> {
             if let Some(idmap) = idmap {
                 map_ids(&opened, idmap).wrap(|| format!("map the ids of {source}"))?;
             }
-            Ok(Some(opened))
+            Ok(opened)
         })
         .collect()
 }
@@ -297,9 +290,8 @@ fn map_ids(opened: &OwnedFd, idmap: &IdMap) -> Result<()> {
 
 /// A user namespace only exists with a process in it, so one is made for as long as it takes to open it.
 fn user_namespace_with(uid: &[IdMapping], gid: &[IdMapping]) -> Result<OwnedFd> {
-    let (ours, theirs) = Channel::pair()?;
     let birth = Birth { create: vec![conex_sys::namespace::Kind::User], ..Birth::default() };
-    let (child, ours) = launch::launch(&birth, ours, theirs, |theirs| {
+    let (child, ours) = launch::launch(&birth, |theirs| {
         // Ends when the other side is closed.
         drop(theirs.receive());
         0

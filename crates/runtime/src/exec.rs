@@ -9,7 +9,6 @@ use std::path::{Path, PathBuf};
 
 use conex_spec::runtime::{Config, NamespaceKind, Process, Status, User};
 use conex_sys::namespace;
-use conex_sys::path::Root;
 use conex_sys::procfs::Procfs;
 use conex_sys::{file, process, signal, socket};
 
@@ -17,7 +16,7 @@ use crate::cgroup::Cgroup;
 use crate::cli::Runtime;
 use crate::container::Container;
 use crate::foreground::Foreground;
-use crate::init::{self, World};
+use crate::init::{self, Inherited};
 use crate::launch::{self, Birth, Join};
 use crate::plan::{AfterClone, Plan, Question, Request, Step, plan_exec};
 use crate::sync::{Channel, Message};
@@ -148,33 +147,24 @@ fn enter(
     };
     let flags = namespaces_of(container, config)?;
     let (outside, inside) = console::ends(plan, entry.console_socket.as_deref())?;
-    let (ours, theirs) = Channel::pair()?;
-    let mut world = World {
-        channel: None,
+    let inherited = Inherited {
         start: None,
         console: inside,
         sources: Vec::new(),
         proc: Procfs::of_host()?,
-        root: None,
         state: container.state(Status::Running),
         stays_dumpable: false,
         becomes_root: config.has_namespace(NamespaceKind::User),
-        program: None,
-        home: None,
-        working_directory_refused: false,
+        enters_root: true,
     };
     let birth = Birth {
         join: Join::Process(target, flags),
         cgroup: cgroup.clone_target(),
         undumpable: true,
+        keep: inherited.descriptors(),
         ..Birth::default()
     };
-    let (child, channel) = launch::launch(&birth, ours, theirs, |channel| {
-        world.channel = Some(channel);
-        // The root directory came with the mount namespace.
-        world.root = Root::open_host(Path::new("/")).ok();
-        init::run(plan, world)
-    })?;
+    let (child, channel) = launch::launch(&birth, |channel| init::run(plan, &inherited, channel))?;
     let wrap = || "unable to start container process";
     if let Err(error) = raise(plan, entry, &cgroup, &child, &channel) {
         // It may be gone already, which is why there is an error.

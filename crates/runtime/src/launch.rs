@@ -34,6 +34,8 @@ pub(crate) struct Birth<'a> {
     pub cgroup: Option<BorrowedFd<'a>>,
     /// Hide from the processes of the namespaces that are joined.
     pub undumpable: bool,
+    /// What `body` uses; the new process has nothing else of the runtime's open.
+    pub keep: Vec<BorrowedFd<'a>>,
 }
 
 /// Namespaces that exist.
@@ -116,34 +118,34 @@ impl Birth<'_> {
     }
 }
 
-/// Makes the process. `body` runs in it with its end of the channel; `ours` stays here.
-pub(crate) fn launch<'a>(
-    birth: &Birth<'a>,
-    ours: Channel,
-    theirs: Channel,
-    body: impl FnOnce(Channel) -> i32,
-) -> Result<(Child, Channel)> {
-    let mut ours = Some(ours);
+/// Makes the process. `body` runs in it with its end of the channel.
+pub(crate) fn launch(birth: &Birth<'_>, body: impl FnOnce(Channel) -> i32) -> Result<(Child, Channel)> {
+    let (ours, theirs) = Channel::pair()?;
+    let inside = theirs.try_clone()?;
+    let mut keep = birth.keep.clone();
+    keep.push(inside.as_fd());
+    if let Join::Files(files) = &birth.join {
+        keep.extend(files.iter().map(|(file, _)| file.as_fd()));
+    }
+    if let Join::Process(pidfd, _) = &birth.join {
+        keep.push(pidfd.as_fd());
+    }
+    let request = Spawn { cgroup: birth.cgroup, keep: Some(&keep), ..Spawn::default() };
     if birth.needs_stage() {
-        let stage = process::spawn(&Spawn { cgroup: birth.cgroup, ..Spawn::default() }, || {
-            drop(ours.take());
-            stage(birth, theirs, body)
-        })?;
-        let ours = ours.take().expect("only the child took it");
+        let stage = process::spawn(&request, || stage(birth, &inside, body))?;
+        drop(theirs);
         let child = wait_for_birth(&ours);
         // The stage's own status says nothing that its message did not.
         process::wait(stage.pidfd.as_fd())?;
         return Ok((child?, ours));
     }
-    let namespaces = birth.clone_flags(false);
-    let child = process::spawn(&Spawn { namespaces, cgroup: birth.cgroup, sibling: false }, || {
-        drop(ours.take());
+    let child = process::spawn(&Spawn { namespaces: birth.clone_flags(false), ..request }, || {
         match birth.join.run() {
-            Ok(()) => body(theirs),
-            Err(error) => give_up(&theirs, error),
+            Ok(()) => inside.try_clone().map_or(1, body),
+            Err(error) => give_up(&inside, error),
         }
     })?;
-    Ok((child, ours.take().expect("only the child took it")))
+    Ok((child, ours))
 }
 
 fn wait_for_birth(channel: &Channel) -> Result<Child> {
@@ -156,19 +158,19 @@ fn wait_for_birth(channel: &Channel) -> Result<Child> {
 }
 
 /// The short-lived process: joins, makes init, reports its pid.
-fn stage(birth: &Birth<'_>, channel: Channel, body: impl FnOnce(Channel) -> i32) -> i32 {
+fn stage(birth: &Birth<'_>, channel: &Channel, body: impl FnOnce(Channel) -> i32) -> i32 {
     let prepared = prepare_stage(birth);
     if let Err(error) = prepared {
-        return give_up(&channel, error);
+        return give_up(channel, error);
     }
     let for_init = match channel.try_clone() {
         Ok(clone) => clone,
-        Err(error) => return give_up(&channel, error),
+        Err(error) => return give_up(channel, error),
     };
-    let request = Spawn { namespaces: birth.clone_flags(true), cgroup: None, sibling: true };
+    let request = Spawn { namespaces: birth.clone_flags(true), sibling: true, ..Spawn::default() };
     match process::spawn(&request, || body(for_init)) {
         Ok(child) => i32::from(channel.send(&Message::Born(child.pid)).is_err()),
-        Err(error) => give_up(&channel, error.into()),
+        Err(error) => give_up(channel, error.into()),
     }
 }
 

@@ -50,6 +50,9 @@ pub struct Spawn<'a> {
     pub cgroup: Option<BorrowedFd<'a>>,
     /// Become a sibling of the caller rather than its child.
     pub sibling: bool,
+    /// Of the descriptors above the standard three, only these are open in the child. Everything that the child uses
+    /// must be among them; owners of the others must not be used there. `None` keeps all.
+    pub keep: Option<&'a [BorrowedFd<'a>]>,
 }
 
 /// Makes a child by clone3(2) and runs `child` in it; the child exits with the number that it returns.
@@ -58,7 +61,7 @@ pub struct Spawn<'a> {
 /// threads, for their locks would stay locked in the child for ever.
 pub fn spawn(request: &Spawn<'_>, child: impl FnOnce() -> i32) -> Result<Child> {
     let describe = || format!("clone3({request:?})");
-    if threads()? != 1 {
+    if !is_single_threaded() {
         return Err(Error::new(describe(), Errno::BUSY));
     }
     let mut pidfd: i32 = -1;
@@ -80,6 +83,9 @@ pub fn spawn(request: &Spawn<'_>, child: impl FnOnce() -> i32) -> Result<Child> 
     let returned = unsafe { libc::syscall(libc::SYS_clone3, &raw const arguments, size_of_val(&arguments)) };
     match check(returned).call(describe)? {
         0 => {
+            if let Some(keep) = request.keep {
+                close_all_but(keep);
+            }
             // A panic must not unwind into the copied frames of the parent.
             let code = std::panic::catch_unwind(std::panic::AssertUnwindSafe(child)).unwrap_or(101);
             exit(code)
@@ -95,10 +101,25 @@ pub fn spawn(request: &Spawn<'_>, child: impl FnOnce() -> i32) -> Result<Child> 
 /// Not in libc for musl as a 64-bit constant.
 const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
 
-/// How many threads this process has: each is a link of `/proc/self/task`.
-fn threads() -> Result<u64> {
-    let task = rustix::fs::stat("/proc/self/task").call(|| "stat(\"/proc/self/task\")".to_owned())?;
-    Ok(task.st_nlink.saturating_sub(2))
+/// Closes everything above the standard three but `keep`. KERNEL(5.9); what an older one leaves open is close-on-exec.
+fn close_all_but(keep: &[BorrowedFd<'_>]) {
+    let mut kept: Vec<_> = keep.iter().filter_map(|fd| u32::try_from(fd.as_raw_fd()).ok()).collect();
+    kept.sort_unstable();
+    let mut first = 3_u32;
+    for border in kept.into_iter().chain([u32::MAX]) {
+        if first < border {
+            // SAFETY: only called in a fresh child, where by the contract of `Spawn::keep` nobody uses these again.
+            unsafe { libc::syscall(libc::SYS_close_range, first, border - 1, 0) };
+        }
+        first = first.max(border.saturating_add(1));
+    }
+}
+
+/// unshare(2) of what threads share does nothing in a process with a single one, and is refused (`EINVAL`) in others.
+fn is_single_threaded() -> bool {
+    // SAFETY: with CLONE_THREAD alone the call only checks, it never changes anything.
+    let returned = unsafe { libc::syscall(libc::SYS_unshare, libc::CLONE_THREAD) };
+    returned == 0
 }
 
 /// Ends the process at once: no destructors, no buffers.

@@ -266,7 +266,11 @@ impl Call {
 
 fn dispatch(runtime: &Runtime, verb: &Verb, parsed: &Parsed, arguments: &[OsString]) -> Result<i32> {
     let id = parsed.positional.first().map_or("", String::as_str);
-    let failed = |error: Error| error.wrap(format_args!("{} {} failed", runtime.name, verb.name));
+    // As runc words it: the callers' own messages are built around these.
+    let failed = |error: Error| match verb.name {
+        "exec" => error.wrap("exec failed"),
+        name => error.wrap(format_args!("{} {name} failed", runtime.name)),
+    };
     if ["create", "run", "exec"].contains(&verb.name) {
         protect::run_from_sealed_copy(arguments.iter().cloned())?;
     }

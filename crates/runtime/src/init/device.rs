@@ -16,7 +16,7 @@ use crate::plan::DeviceNode;
 use crate::{Error, ErrorKind, Result};
 
 /// Makes a node; where that is not allowed, the host's node of the same number is bound.
-pub(super) fn make(world: &World, node: &DeviceNode) -> Result<()> {
+pub(super) fn make(world: &World<'_>, node: &DeviceNode) -> Result<()> {
     let (directory, name) = directory_of(world, &node.path)?;
     if let Some(there) = directory.find(&name)? {
         if is_this_device(node, &there) {
@@ -39,7 +39,7 @@ pub(super) fn make(world: &World, node: &DeviceNode) -> Result<()> {
     Ok(())
 }
 
-fn directory_of(world: &World, path: &str) -> Result<(Dir, std::ffi::OsString)> {
+fn directory_of(world: &World<'_>, path: &str) -> Result<(Dir, std::ffi::OsString)> {
     let root = in_root(world)?;
     let path = Path::new(path);
     let above = path.parent().unwrap_or(Path::new("/"));
@@ -83,7 +83,7 @@ fn is_this_device(node: &DeviceNode, stat: &Stat) -> bool {
 }
 
 /// Makes a symbolic link, unless the image has something of that name.
-pub(super) fn symlink(world: &World, path: &str, target: &str) -> Result<()> {
+pub(super) fn symlink(world: &World<'_>, path: &str, target: &str) -> Result<()> {
     let (directory, name) = directory_of(world, path)?;
     match directory.make_symlink(OsStr::new(target), &name) {
         Err(error) if error.errno() == Errno::EXIST => Ok(()),
@@ -92,7 +92,7 @@ pub(super) fn symlink(world: &World, path: &str, target: &str) -> Result<()> {
 }
 
 /// `/dev/ptmx` is the one of the container's own devpts.
-pub(super) fn link_ptmx(world: &World) -> Result<()> {
+pub(super) fn link_ptmx(world: &World<'_>) -> Result<()> {
     let (directory, name) = directory_of(world, "/dev/ptmx")?;
     match directory.remove_file(&name) {
         Err(error) if error.errno() != Errno::NOENT => return Err(error.into()),

@@ -16,7 +16,7 @@ use super::{World, in_root};
 use crate::Result;
 
 /// Covers each path that exists.
-pub(super) fn mask(world: &World, paths: &[String], label: &str) -> Result<()> {
+pub(super) fn mask(world: &World<'_>, paths: &[String], label: &str) -> Result<()> {
     let root = in_root(world)?;
     let targets = paths.iter().filter_map(|path| present(root.resolve(path)).transpose());
     let targets = targets.collect::<Result<Vec<_>>>()?;
@@ -62,7 +62,7 @@ fn empty_things(label: &str) -> Result<OwnedFd> {
 }
 
 /// A path that exists gets a read-only mount of itself on top, and keeps its other flags.
-pub(super) fn make_readonly(world: &World, path: &str) -> Result<()> {
+pub(super) fn make_readonly(world: &World<'_>, path: &str) -> Result<()> {
     let Some(target) = present(in_root(world)?.resolve(path))? else { return Ok(()) };
     let copy = mount::clone(target.as_fd(), Path::new(""), Extent::Tree)?;
     let readonly = Change { set: Attributes::MOUNT_ATTR_RDONLY, ..Change::NONE };

@@ -15,16 +15,16 @@ use crate::plan::{AdditionalGroups, Capabilities, SeccompStep};
 use crate::{Error, ErrorKind, Result, Wrap};
 
 /// A keyring of the container's own. Kernels and filters without keyrings are no obstacle.
-pub(super) fn join_keyring(world: &World, name: &str, label: &str) -> Result<()> {
+pub(super) fn join_keyring(world: &World<'_>, name: &str, label: &str) -> Result<()> {
     const USER_SEARCH: u32 = 0x0008_0000;
     if !label.is_empty() {
-        world.proc.write("self/attr/keycreate", label.as_bytes())?;
+        world.inherited.proc.write("self/attr/keycreate", label.as_bytes())?;
     }
     let word =
         CString::new(name).map_err(|_| Error::new(ErrorKind::Config, "keyring name with a NUL byte"))?;
     let joined = keyring::join_session(&word);
     if !label.is_empty() {
-        world.proc.write("self/attr/keycreate", b"")?;
+        world.inherited.proc.write("self/attr/keycreate", b"")?;
     }
     match joined {
         Err(error) if error.errno() == Errno::NOSYS => Ok(()),
@@ -35,23 +35,25 @@ pub(super) fn join_keyring(world: &World, name: &str, label: &str) -> Result<()>
 
 pub(super) use conex_sys::process::{set_domainname, set_hostname};
 
-pub(super) fn set_sysctl(world: &World, key: &str, value: &str) -> Result<()> {
+pub(super) fn set_sysctl(world: &World<'_>, key: &str, value: &str) -> Result<()> {
     let path = format!("sys/{}", key.replace('.', "/"));
-    Ok(world.proc.write(&path, value.as_bytes())?)
+    Ok(world.inherited.proc.write(&path, value.as_bytes())?)
 }
 
 /// In `/proc/self/attr/apparmor/exec`, or where kernels before 5.8 have it.
-pub(super) fn set_apparmor_profile(world: &World, profile: &str) -> Result<()> {
+pub(super) fn set_apparmor_profile(world: &World<'_>, profile: &str) -> Result<()> {
     let value = format!("exec {profile}");
-    let written = match world.proc.write("self/attr/apparmor/exec", value.as_bytes()) {
-        Err(error) if error.errno() == Errno::NOENT => world.proc.write("self/attr/exec", value.as_bytes()),
+    let written = match world.inherited.proc.write("self/attr/apparmor/exec", value.as_bytes()) {
+        Err(error) if error.errno() == Errno::NOENT => {
+            world.inherited.proc.write("self/attr/exec", value.as_bytes())
+        }
         outcome => outcome,
     };
     written.wrap(|| format!("unable to apply apparmor profile {profile}"))
 }
 
-pub(super) fn set_selinux_label(world: &World, label: &str) -> Result<()> {
-    Ok(world.proc.write("self/attr/exec", label.as_bytes())?)
+pub(super) fn set_selinux_label(world: &World<'_>, label: &str) -> Result<()> {
+    Ok(world.inherited.proc.write("self/attr/exec", label.as_bytes())?)
 }
 
 pub(super) fn set_limits(limits: &[Rlimit]) -> Result<()> {

@@ -22,8 +22,9 @@ mod mount;
 mod program;
 mod root;
 
+use std::ffi::CString;
 use std::io::Write as _;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use conex_spec::runtime::{NamespaceKind, State, Status};
@@ -38,37 +39,60 @@ use crate::{Error, ErrorKind, Result, Wrap, console, hooks};
 
 pub(crate) use identity::kernel_limit;
 
-/// The facts and descriptors that are only known while walking.
+/// What the new process gets from the runtime: opened and parsed before the clone.
 #[derive(Debug)]
-pub(crate) struct World {
-    /// To the parent, until everything is ready.
-    pub channel: Option<Channel>,
+pub(crate) struct Inherited {
     /// A byte comes out of it when the container is started. `exec` has none: it starts at once.
-    pub start: Option<OwnedFd>,
+    pub(crate) start: Option<OwnedFd>,
     /// Takes the master of the console.
-    pub console: Option<OwnedFd>,
+    pub(crate) console: Option<OwnedFd>,
     /// Results of `Plan::before_clone`, by position.
-    pub sources: Vec<Option<OwnedFd>>,
-    /// The host's procfs, opened before the clone.
-    pub proc: Procfs,
-    /// The container's root filesystem, from `BindRoot` on.
-    pub root: Option<Root>,
+    pub(crate) sources: Vec<OwnedFd>,
+    /// The host's procfs.
+    pub(crate) proc: Procfs,
     /// For hooks that run in here.
-    pub state: State,
+    pub(crate) state: State,
     /// Whether the parent must be able to write this process's id maps and read its /proc files until "go".
-    pub stays_dumpable: bool,
+    pub(crate) stays_dumpable: bool,
     /// In a user namespace of the container: this process is nobody there until it becomes its root.
-    pub becomes_root: bool,
-    /// Results of steps for later steps.
-    pub program: Option<std::ffi::CString>,
-    pub home: Option<String>,
-    pub working_directory_refused: bool,
+    pub(crate) becomes_root: bool,
+    /// The namespaces that were joined have brought the container's root (`exec`).
+    pub(crate) enters_root: bool,
+}
+
+impl Inherited {
+    /// All that stays open in the new process.
+    pub(crate) fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
+        let owned = self.sources.iter().chain(&self.start).chain(&self.console);
+        owned.map(AsFd::as_fd).chain([self.proc.as_fd()]).collect()
+    }
+}
+
+/// What is found out while walking.
+struct World<'a> {
+    plan: &'a Plan,
+    inherited: &'a Inherited,
+    /// To the parent, until everything is ready.
+    channel: Option<Channel>,
+    /// The container's root filesystem, from `BindRoot` on.
+    root: Option<Root>,
+    program: Option<CString>,
+    home: Option<String>,
+    working_directory_refused: bool,
 }
 
 /// Runs in the new process. Returns the exit status, if it returns at all.
-pub(crate) fn run(plan: &Plan, mut world: World) -> i32 {
-    let outcome = begin(plan, &mut world).and_then(|()| walk(plan, &mut world));
-    let Err(error) = outcome else { return 0 };
+pub(crate) fn run(plan: &Plan, inherited: &Inherited, channel: Channel) -> i32 {
+    let mut world = World {
+        plan,
+        inherited,
+        channel: Some(channel),
+        root: None,
+        program: None,
+        home: None,
+        working_directory_refused: false,
+    };
+    let Err(error) = begin(&mut world).and_then(|()| walk(&mut world)) else { return 0 };
     let told = world.channel.as_ref().map(|channel| channel.send(&Message::Failed(copy_of(&error))));
     if !matches!(told, Some(Ok(()))) {
         // Nobody else is left to tell; standard error is the container's own.
@@ -82,31 +106,35 @@ fn copy_of(error: &Error) -> Error {
 }
 
 /// Waits for the parent's word, and becomes a process that nobody in the container can look into.
-fn begin(plan: &Plan, world: &mut World) -> Result<()> {
+fn begin(world: &mut World<'_>) -> Result<()> {
     process::set_parent_death_signal(Some(conex_sys::signal::KILL))?;
-    if !world.stays_dumpable {
+    if !world.inherited.stays_dumpable {
         process::set_undumpable()?;
     }
     process::new_session()?;
     let channel = world.channel.as_ref().expect("the channel is only given up when ready");
     channel.expect(|message| matches!(message, Message::Go)).wrap(|| "wait for the runtime")?;
-    if world.becomes_root {
+    if world.inherited.becomes_root {
         credentials::set_group(0)?;
         credentials::set_user(0)?;
     }
     process::set_undumpable()?;
     process::set_umask(0);
-    if plan.create.contains(&NamespaceKind::Cgroup) {
+    if world.plan.create.contains(&NamespaceKind::Cgroup) {
         // Only now: the root of a cgroup namespace is the cgroup that its first process is in.
         namespace::unshare(Kind::Cgroup.flag())?;
+    }
+    if world.inherited.enters_root {
+        world.root = Some(Root::open_host(Path::new("/"))?);
     }
     Ok(())
 }
 
-fn walk(plan: &Plan, world: &mut World) -> Result<()> {
-    let count = plan.steps.len();
-    for (index, step) in plan.steps.iter().enumerate() {
-        do_step(plan, world, index, step).map_err(|error| match error.kind() {
+fn walk(world: &mut World<'_>) -> Result<()> {
+    let steps = &world.plan.steps;
+    let count = steps.len();
+    for (index, step) in steps.iter().enumerate() {
+        do_step(world, index, step).map_err(|error| match error.kind() {
             // What the user wrote is wrong, not the set-up: the message is the one that callers look for.
             ErrorKind::Program => error,
             _ => error.wrap(format_args!("step {} of {count}: {step}", index + 1)),
@@ -115,7 +143,7 @@ fn walk(plan: &Plan, world: &mut World) -> Result<()> {
     Ok(())
 }
 
-fn do_step(plan: &Plan, world: &mut World, index: usize, step: &Step) -> Result<()> {
+fn do_step(world: &mut World<'_>, index: usize, step: &Step) -> Result<()> {
     match step {
         Step::JoinKeyring { name, label } => identity::join_keyring(world, name, label),
         Step::RaiseLoopback => Ok(network::bring_loopback_up()?),
@@ -131,10 +159,7 @@ fn do_step(plan: &Plan, world: &mut World, index: usize, step: &Step) -> Result<
         Step::PropagateRoot { propagation } => root::set_propagation("/", *propagation),
         Step::ReopenDevNull => program::reopen_dev_null(world),
         Step::MakeWorkingDirectory { path } => Ok(in_root(world)?.make_dir_all(path, 0o755).map(drop)?),
-        Step::Console { width, height, mount } => {
-            let socket = world.console.take().ok_or_else(|| missing("console socket"))?;
-            console::open_inside(world, plan, socket.as_fd(), (*width, *height), *mount)
-        }
+        Step::Console { width, height, mount } => open_console(world, (*width, *height), *mount),
         Step::RemountReadonly { path, attr } => mount::change(world, path, *attr),
         Step::RemountRootReadonly => root::make_readonly(world),
         Step::SetUmask { mask } => {
@@ -164,13 +189,13 @@ fn do_step(plan: &Plan, world: &mut World, index: usize, step: &Step) -> Result<
         Step::ConfirmWorkingDirectory { path } => program::confirm_working_directory(world, path),
         Step::SetCapabilities(sets) => identity::set_capabilities(sets),
         Step::DefaultHome { uid } => program::find_home(world, *uid),
-        Step::FindProgram { name } => program::find(plan, world, name),
+        Step::FindProgram { name } => program::find(world, name),
         Step::AwaitStart => await_start(world),
         Step::Execute { args, env } => Err(program::execute(world, args, env)),
     }
 }
 
-fn in_root(world: &World) -> Result<&Root> {
+fn in_root<'a>(world: &'a World<'_>) -> Result<&'a Root> {
     world.root.as_ref().ok_or_else(|| missing("root filesystem"))
 }
 
@@ -178,32 +203,41 @@ fn missing(what: &str) -> Error {
     Error::new(ErrorKind::Os, format!("the plan has no {what} at this point"))
 }
 
-fn ask(world: &World, index: usize) -> Result<()> {
+fn open_console(world: &World<'_>, size: (u16, u16), mount: bool) -> Result<()> {
+    let receiver = world.inherited.console.as_ref().ok_or_else(|| missing("console socket"))?;
+    let owner = world.plan.steps.iter().find_map(|step| match step {
+        Step::SetUser { uid, .. } => Some(*uid),
+        _ => None,
+    });
+    console::open_inside(in_root(world)?, owner.unwrap_or_default(), receiver.as_fd(), size, mount)
+}
+
+fn ask(world: &World<'_>, index: usize) -> Result<()> {
     let channel = world.channel.as_ref().ok_or_else(|| missing("parent"))?;
     channel.send(&Message::Ask(index))?;
     channel.expect(|message| matches!(message, Message::Done))
 }
 
-fn run_hooks(world: &mut World, moment: HookMoment, list: &[conex_spec::runtime::Hook]) -> Result<()> {
+fn run_hooks(world: &World<'_>, moment: HookMoment, list: &[conex_spec::runtime::Hook]) -> Result<()> {
+    // The process as the hook sees it: it runs in the container's pid namespace.
+    let mut state = State { pid: Some(process::own_id()), ..world.inherited.state.clone() };
     let environment = match moment {
         HookMoment::CreateContainer => hooks::Environment::Empty,
         HookMoment::StartContainer => {
-            world.state.status = Status::Created;
+            state.status = Status::Created;
             hooks::Environment::Inherited
         }
     };
-    // The process as the hook sees it: it runs in the container's pid namespace.
-    world.state.pid = Some(process::own_id());
-    hooks::run(&moment.to_string(), list, &world.state, environment)
+    hooks::run(&moment.to_string(), list, &state, environment)
 }
 
 /// The runtime may go away from now on; this process stays until somebody starts or kills it.
-fn await_start(world: &mut World) -> Result<()> {
+fn await_start(world: &mut World<'_>) -> Result<()> {
     process::set_parent_death_signal(None)?;
     let channel = world.channel.take().ok_or_else(|| missing("parent"))?;
     channel.send(&Message::Ready)?;
     drop(channel);
-    if let Some(start) = world.start.take() {
+    if let Some(start) = &world.inherited.start {
         socket::wait_readable(&[start.as_fd()], None)?;
     }
     Ok(())

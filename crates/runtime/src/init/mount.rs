@@ -32,7 +32,7 @@ const COVERABLE: [&str; 11] = [
 ];
 
 /// Does one mount of the plan.
-pub(super) fn mount(world: &mut World, wanted: &Mount) -> Result<()> {
+pub(super) fn mount(world: &World<'_>, wanted: &Mount) -> Result<()> {
     if wanted.remount {
         change(world, &wanted.target, wanted.attr)?;
         let target = in_root(world)?.resolve(&wanted.target)?;
@@ -78,13 +78,13 @@ fn flags(bits: u64) -> Attributes {
 }
 
 /// Changes the flags of what is mounted at a path.
-pub(super) fn change(world: &World, path: &str, wanted: MountAttr) -> Result<()> {
+pub(super) fn change(world: &World<'_>, path: &str, wanted: MountAttr) -> Result<()> {
     let target = in_root(world)?.resolve(path)?;
     Ok(mount::change(target.as_fd(), &attributes(wanted, Extent::One))?)
 }
 
 /// A detached mount of the source; `None` if the plan prefers to hide the target then.
-fn open_source(world: &mut World, wanted: &Mount) -> Result<Option<OwnedFd>> {
+fn open_source(world: &World<'_>, wanted: &Mount) -> Result<Option<OwnedFd>> {
     match &wanted.source {
         MountSource::Filesystem { kind, name, options } => {
             filesystem(kind, name, options, flags(wanted.attr.set)).map(Some).map_err(Error::from)
@@ -95,8 +95,8 @@ fn open_source(world: &mut World, wanted: &Mount) -> Result<Option<OwnedFd>> {
             with_flags(source, wanted).map(Some)
         }
         MountSource::Opened { index, .. } => {
-            let source = world.sources.get_mut(*index).and_then(Option::take);
-            with_flags(source.ok_or_else(|| missing("opened source"))?, wanted).map(Some)
+            let source = world.inherited.sources.get(*index).ok_or_else(|| missing("opened source"))?;
+            with_flags(source.try_clone()?, wanted).map(Some)
         }
         MountSource::Cgroup2 { options, fallback, mask_if_missing } => {
             cgroup2(options, Path::new(fallback), *mask_if_missing, wanted)

@@ -15,14 +15,14 @@ use conex_sys::path::{self, FileType};
 use conex_sys::{Errno, file, mount, process, signal};
 
 use super::{World, in_root, missing};
-use crate::plan::{Plan, Step};
+use crate::plan::Step;
 use crate::{Error, ErrorKind, Result, Wrap};
 
 /// Character device 1:3.
 const NULL_DEVICE: (u32, u32) = (1, 3);
 
 /// Standard descriptors that are the host's /dev/null become the container's, if that is one.
-pub(super) fn reopen_dev_null(world: &World) -> Result<()> {
+pub(super) fn reopen_dev_null(world: &World<'_>) -> Result<()> {
     let is_null = |fd: std::os::fd::BorrowedFd<'_>| -> Result<bool> {
         let stat = path::stat(fd)?;
         let is_char = FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice;
@@ -48,7 +48,7 @@ pub(super) fn reopen_dev_null(world: &World) -> Result<()> {
 }
 
 /// As the container's root first. A directory that only the user may enter is tried again as that user.
-pub(super) fn enter_working_directory(world: &mut World, path: &str) -> Result<()> {
+pub(super) fn enter_working_directory(world: &mut World<'_>, path: &str) -> Result<()> {
     match stand_in(world, path) {
         Err(error) if error.errno() == Some(Errno::ACCESS) => world.working_directory_refused = true,
         outcome => outcome?,
@@ -56,13 +56,13 @@ pub(super) fn enter_working_directory(world: &mut World, path: &str) -> Result<(
     Ok(())
 }
 
-fn stand_in(world: &World, path: &str) -> Result<()> {
+fn stand_in(world: &World<'_>, path: &str) -> Result<()> {
     let directory = in_root(world)?.resolve(path).wrap(|| format!("chdir to cwd ({path:?})"))?;
     mount::stand_in(&directory).wrap(|| format!("chdir to cwd ({path:?})"))
 }
 
 /// CVE-2024-21626: a working directory outside of the root would be the host's.
-pub(super) fn confirm_working_directory(world: &World, path: &str) -> Result<()> {
+pub(super) fn confirm_working_directory(world: &World<'_>, path: &str) -> Result<()> {
     if world.working_directory_refused {
         stand_in(world, path)?;
     }
@@ -77,7 +77,7 @@ pub(super) fn confirm_working_directory(world: &World, path: &str) -> Result<()>
 }
 
 /// The sixth field of the user's line in the container's passwd; `/` where there is none.
-pub(super) fn find_home(world: &mut World, uid: u32) -> Result<()> {
+pub(super) fn find_home(world: &mut World<'_>, uid: u32) -> Result<()> {
     let number = uid.to_string();
     let mut home = None;
     if let Some(passwd) = in_root(world)?.open_regular("/etc/passwd")? {
@@ -100,8 +100,8 @@ const NO_FOLLOW: i32 = 0o400_000;
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// Finds the program as execvp(3) would, while the error can still be told to the caller of `create`.
-pub(super) fn find(plan: &Plan, world: &mut World, name: &str) -> Result<()> {
-    let environment = plan.steps.iter().find_map(|step| match step {
+pub(super) fn find(world: &mut World<'_>, name: &str) -> Result<()> {
+    let environment = world.plan.steps.iter().find_map(|step| match step {
         Step::Execute { env, .. } => Some(env.as_slice()),
         _ => None,
     });
@@ -147,7 +147,7 @@ fn executable(path: &Path) -> std::result::Result<(), Errno> {
 }
 
 /// Becomes the program; returns only what went wrong.
-pub(super) fn execute(world: &World, args: &[String], env: &[String]) -> Error {
+pub(super) fn execute(world: &World<'_>, args: &[String], env: &[String]) -> Error {
     let Some(program) = &world.program else { return missing("program") };
     let home = world.home.iter().map(|home| format!("HOME={home}"));
     let words = process::Words::new(args.iter().map(String::as_str))

@@ -29,7 +29,7 @@ pub(super) fn set_propagation(path: &str, wanted: Propagation) -> Result<()> {
 }
 
 /// Makes the root filesystem a mount of its own, and opens it. From here on it is only reached through that handle.
-pub(super) fn bind(world: &mut World, rootfs: &Path, private_parent: bool) -> Result<()> {
+pub(super) fn bind(world: &mut World<'_>, rootfs: &Path, private_parent: bool) -> Result<()> {
     let target = mount::open_dir(rootfs)?;
     if private_parent {
         make_mount_of_private(&target)?;
@@ -60,7 +60,7 @@ fn make_mount_of_private(start: &OwnedFd) -> Result<()> {
 }
 
 /// The container's root becomes `/`, and the host's disappears.
-pub(super) fn enter(world: &World, method: EnterRoot) -> Result<()> {
+pub(super) fn enter(world: &World<'_>, method: EnterRoot) -> Result<()> {
     let root = in_root(world)?;
     mount::stand_in(root)?;
     match method {
@@ -79,7 +79,7 @@ pub(super) fn enter(world: &World, method: EnterRoot) -> Result<()> {
     Ok(mount::stand_in(mount::open_dir(Path::new("/"))?)?)
 }
 
-pub(super) fn make_readonly(world: &World) -> Result<()> {
+pub(super) fn make_readonly(world: &World<'_>) -> Result<()> {
     let readonly = Change { set: Attributes::MOUNT_ATTR_RDONLY, ..Change::NONE };
     Ok(mount::change(in_root(world)?.as_fd(), &readonly)?)
 }
