@@ -5,6 +5,7 @@
 //! inside a directory ([`apply`]).
 
 pub mod apply;
+pub mod compare;
 pub mod compress;
 pub(crate) mod pass;
 pub mod tar;

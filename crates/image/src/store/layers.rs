@@ -276,6 +276,12 @@ impl Drop for Staging<'_> {
 }
 
 impl Staged<'_> {
+    /// The unpacked tree.
+    pub(crate) fn diff(&self) -> Result<Dir> {
+        let ingest = self.staging.store.blobs.ingest_dir();
+        Ok(ingest.open_dir(&self.staging.name)?.open_dir(DIFF)?)
+    }
+
     /// Writes everything to its device: the layer, and the blob beside it.
     pub(crate) fn sync(&self) -> Result<()> {
         Ok(conex_sys::path::sync_filesystem(&self.staging.store.root)?)

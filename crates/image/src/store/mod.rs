@@ -64,7 +64,14 @@ pub struct Named {
 /// Keeps `gc` away while it lives. Hold one from before bringing content in until a name leads to it.
 #[derive(Debug)]
 pub struct Shared {
-    _lock: File,
+    lock: File,
+}
+
+impl Shared {
+    /// The lock itself, which lasts as long as the file is open.
+    pub(crate) fn into_file(self) -> File {
+        self.lock
+    }
 }
 
 impl Store {
@@ -111,7 +118,7 @@ impl Store {
     pub fn share(&self) -> Result<Shared> {
         let lock = self.root.reopen()?.into_file();
         lock.lock_shared().wrap(|| format!("lock store {}", self.path.display()))?;
-        Ok(Shared { _lock: lock })
+        Ok(Shared { lock })
     }
 
     /// Nobody else uses the store while the file is open; `Busy` while anybody does.
