@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //! distribution-spec v1.1: #pull. Manifests verified against what was asked for; blobs opened at an offset.
 
+use conex_image::manifest::MAX_MANIFEST;
 use conex_image::transfer::RawManifest;
+use conex_image::verify::Hasher;
 use conex_spec::image::{Descriptor, media_type};
 use conex_spec::{Algorithm, Digest};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
-use sha2::Digest as _;
 use ureq::BodyReader;
 use ureq::http::Method;
 
@@ -14,9 +15,6 @@ use crate::auth::Actions;
 use crate::http::{Answer, Ask};
 use crate::repository::Repository;
 use crate::{Error, ErrorKind, Result};
-
-/// Largest manifest that is read; what the distribution-spec wants supported.
-pub(crate) const MANIFEST_CAP: u64 = 4 * 1024 * 1024;
 
 /// A blob's body, from `offset` on.
 pub(crate) struct Opened {
@@ -31,7 +29,7 @@ impl Repository {
     pub(crate) fn manifest(&self, reference: &str) -> Result<RawManifest> {
         let mut answer = self.send(self.ask_manifest(Method::GET, reference))?;
         let place = answer.place();
-        let bytes = answer.read_capped(MANIFEST_CAP)?;
+        let bytes = answer.read_capped(MAX_MANIFEST)?;
         checked_manifest(&answer, reference, bytes).map_err(|error| error.wrap(place))
     }
 
@@ -179,11 +177,10 @@ impl Shape {
 }
 
 /// The digest of bytes in memory.
-pub(crate) fn digest_of(algorithm: Algorithm, bytes: &[u8]) -> Digest {
-    match algorithm {
-        Algorithm::Sha256 => Digest::from_hash(algorithm, &sha2::Sha256::digest(bytes)),
-        Algorithm::Sha512 => Digest::from_hash(algorithm, &sha2::Sha512::digest(bytes)),
-    }
+fn digest_of(algorithm: Algorithm, bytes: &[u8]) -> Digest {
+    let mut hasher = Hasher::new(algorithm);
+    hasher.update(bytes);
+    hasher.finish()
 }
 
 /// Without parameters.

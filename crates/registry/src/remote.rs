@@ -105,7 +105,7 @@ impl Remote {
             annotations: std::collections::BTreeMap::new(),
         };
         let bytes = serde_json::to_vec(&index).expect("an index has only string keys");
-        let digest = crate::pull::digest_of(conex_spec::Algorithm::Sha256, &bytes);
+        let digest = conex_image::verify::sha256(&bytes);
         let descriptor = Descriptor::new(media_type::OCI_INDEX, digest, bytes.len() as u64);
         repository.put_manifest(&RawManifest { descriptor, bytes }, &referrers_tag(&subject.digest))?;
         Ok(())

@@ -11,12 +11,12 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use conex_image::store::Upload;
 use http_body_util::BodyExt;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tokio::task::{JoinError, JoinHandle};
 
 use crate::answer::Refusal;
-use crate::storage::Upload;
 
 /// Bytes moved at a time.
 const PIECE: usize = 512 * 1024;
@@ -181,7 +181,7 @@ type Written = (Upload, crate::Result<()>);
 
 fn write(mut upload: Upload, pieces: Vec<Bytes>) -> JoinHandle<Written> {
     tokio::task::spawn_blocking(move || {
-        let written = pieces.iter().try_for_each(|piece| upload.write(piece));
+        let written = pieces.iter().try_for_each(|piece| upload.append(&mut &piece[..]).map(drop));
         (upload, written)
     })
 }

@@ -6,14 +6,15 @@ use std::sync::{Mutex, PoisonError};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use sha2::{Digest, Sha256};
+use conex_image::verify::sha256;
+use conex_spec::Digest;
 
 use crate::{Error, ErrorKind, Result};
 
 /// Users and their hashes. Checking one takes a deliberate while, so what was right is remembered.
 pub(crate) struct Logins {
     hashes: HashMap<String, String>,
-    right: Mutex<HashSet<[u8; 32]>>,
+    right: Mutex<HashSet<Digest>>,
 }
 
 impl Logins {
@@ -34,7 +35,7 @@ impl Logins {
 
     /// Whether an `Authorization` header lets its sender in. Blocks for the time of a bcrypt.
     pub(crate) fn admits(&self, header: &str) -> bool {
-        let key: [u8; 32] = Sha256::digest(header.as_bytes()).into();
+        let key = sha256(header.as_bytes());
         if self.right.lock().unwrap_or_else(PoisonError::into_inner).contains(&key) {
             return true;
         }

@@ -42,8 +42,6 @@ pub struct ServeOptions {
     pub tls: Option<TlsFiles>,
     /// Contents of an htpasswd file with bcrypt hashes: everyone must log in.
     pub htpasswd: Option<String>,
-    /// End on SIGTERM and SIGINT as [`Shutdown::trigger`] does.
-    pub stop_on_signals: bool,
     /// Hears of every answered request. Called from several threads.
     pub on_access: Option<OnAccess>,
 }
@@ -51,14 +49,7 @@ pub struct ServeOptions {
 impl ServeOptions {
     /// Plain HTTP, open to all, writable.
     pub fn new(root: impl Into<PathBuf>) -> Self {
-        Self {
-            root: root.into(),
-            read_only: false,
-            tls: None,
-            htpasswd: None,
-            stop_on_signals: false,
-            on_access: None,
-        }
+        Self { root: root.into(), read_only: false, tls: None, htpasswd: None, on_access: None }
     }
 }
 
@@ -94,7 +85,6 @@ pub struct Server {
     listener: TcpListener,
     tls: Option<TlsAcceptor>,
     stop: watch::Sender<bool>,
-    stop_on_signals: bool,
     service: Arc<Service>,
 }
 
@@ -129,13 +119,7 @@ impl Server {
             .map_err(|error| Error::new(ErrorKind::Os, format!("listen on {address}: {error}")))?;
         listener.set_nonblocking(true)?;
         let service = Service { storage, read_only: options.read_only, logins, on_access: options.on_access };
-        Ok(Self {
-            listener,
-            tls,
-            stop: watch::Sender::new(false),
-            stop_on_signals: options.stop_on_signals,
-            service: Arc::new(service),
-        })
+        Ok(Self { listener, tls, stop: watch::Sender::new(false), service: Arc::new(service) })
     }
 
     /// Where it listens.
@@ -156,9 +140,6 @@ impl Server {
 
     async fn accept(self) -> Result<()> {
         let listener = tokio::net::TcpListener::from_std(self.listener)?;
-        if self.stop_on_signals {
-            tokio::spawn(stop_on_signal(self.stop.clone())?);
-        }
         let mut stop = self.stop.subscribe();
         let mut connections = JoinSet::new();
         loop {
@@ -186,19 +167,6 @@ impl Server {
 async fn stopped(stop: &mut watch::Receiver<bool>) {
     // An error means that nobody is left who could ask for the end: the server itself is going.
     let _sender_gone = stop.wait_for(|stop| *stop).await;
-}
-
-fn stop_on_signal(stop: watch::Sender<bool>) -> Result<impl Future<Output = ()>> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    Ok(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-        stop.send_replace(true);
-    })
 }
 
 fn acceptor(files: &TlsFiles) -> Result<TlsAcceptor> {

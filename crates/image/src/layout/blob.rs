@@ -37,6 +37,11 @@ impl Blobs {
         Self { blobs, ingest, mode }
     }
 
+    /// The same directories, for a value that outlives this one.
+    pub(crate) fn try_clone(&self) -> Result<Self> {
+        Ok(Self { blobs: self.blobs.try_clone()?, ingest: self.ingest.try_clone()?, mode: self.mode })
+    }
+
     /// Where blobs are received.
     pub(crate) fn ingest_dir(&self) -> &Dir {
         &self.ingest

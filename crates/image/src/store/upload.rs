@@ -11,6 +11,7 @@ use conex_sys::Errno;
 use conex_sys::path::Dir;
 
 use super::{Shared, Store};
+use crate::layout::blob::Blobs;
 use crate::verify::{self, Hasher};
 use crate::{Error, ErrorKind, Result, Wrap};
 
@@ -23,8 +24,7 @@ pub struct Upload {
     id: String,
     len: u64,
     file: File,
-    ingest: Dir,
-    blobs: Dir,
+    blobs: Blobs,
     /// Runs along while all bytes came through this value.
     hasher: Hasher,
     _shared: Shared,
@@ -61,15 +61,7 @@ impl Store {
         }
         let mut hasher = Hasher::new(Algorithm::Sha256);
         let len = rehash(&mut file, &mut hasher)?;
-        Ok(Upload {
-            id: id.to_owned(),
-            len,
-            file,
-            ingest: ingest.try_clone()?,
-            blobs: self.blobs.directory(Algorithm::Sha256)?,
-            hasher,
-            _shared: shared,
-        })
+        Ok(Upload { id: id.to_owned(), len, file, blobs: self.blobs.try_clone()?, hasher, _shared: shared })
     }
 }
 
@@ -147,18 +139,19 @@ impl Upload {
         }
         self.file.sync_data()?;
         conex_sys::path::chmod(&self.file, 0o644)?;
-        match self.ingest.rename_new(self.name(), &self.blobs, digest.hex()) {
+        let (ingest, blobs) = (self.blobs.ingest_dir(), self.blobs.directory(digest.algorithm())?);
+        match ingest.rename_new(self.name(), &blobs, digest.hex()) {
             // The same content is here already.
-            Err(error) if error.errno() == Errno::EXIST => self.ingest.remove_file(self.name())?,
+            Err(error) if error.errno() == Errno::EXIST => ingest.remove_file(self.name())?,
             other => other?,
         }
-        self.blobs.sync()?;
+        blobs.sync()?;
         Ok(self.len)
     }
 
     /// Throws away what has arrived.
     pub fn cancel(self) -> Result<()> {
-        Ok(self.ingest.remove_file(self.name())?)
+        Ok(self.blobs.ingest_dir().remove_file(self.name())?)
     }
 
     fn name(&self) -> String {

@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 //! distribution-spec v1.1: #pulling-manifests, #pushing-manifests, #deleting-manifests, #deleting-tags
 
-use conex_spec::image::{Descriptor, media_type};
-use conex_spec::{Algorithm, Digest};
+use conex_image::manifest::{self, MAX_MANIFEST};
+use conex_spec::distribution::reference::check_tag;
+use conex_spec::image::media_type;
 use hyper::body::Incoming;
 
 use super::Call;
 use crate::answer::{Answer, Refusal, Reply};
 use crate::body::{Payload, blocking, read_short};
 use crate::route::{Target, query_values};
-use crate::storage::{Entry, Facts, Hasher, MANIFEST_CAP, facts_of};
+use crate::storage::{Entry, Facts, facts_of};
 
 pub(super) async fn get(call: Call, name: String, target: Target) -> Result<Answer, Refusal> {
     let storage = call.storage.clone();
@@ -35,64 +36,53 @@ pub(super) async fn get(call: Call, name: String, target: Target) -> Result<Answ
 }
 
 pub(super) async fn put(call: Call, name: String, target: Target, body: Incoming) -> Result<Answer, Refusal> {
-    let Some(bytes) = read_short(body, MANIFEST_CAP).await? else {
-        let what = format!("a manifest has at most {MANIFEST_CAP} bytes");
+    let Some(bytes) = read_short(body, MAX_MANIFEST).await? else {
+        let what = format!("a manifest has at most {MAX_MANIFEST} bytes");
         return Err(Refusal::new(413, "SIZE_INVALID", what).header("connection", "close"));
     };
     let facts = facts_of(&bytes).map_err(|what| Refusal::new(400, "MANIFEST_INVALID", what))?;
-    let algorithm = match &target {
-        Target::Digest(digest) => digest.algorithm(),
-        Target::Tag(_) => Algorithm::Sha256,
+    let named = match &target {
+        Target::Digest(digest) => Some(digest),
+        Target::Tag(_) => None,
     };
-    let mut hasher = Hasher::new(algorithm);
-    hasher.update(&bytes);
-    let digest = hasher.finish();
-    let tags = tags_of(&call, &target, &digest)?;
-    let descriptor = Descriptor::new(media_type_of(&call, &facts)?, digest, bytes.len() as u64);
-    let (storage, repository, stored) = (call.storage, name.clone(), descriptor.clone());
-    let subject = facts.subject.clone();
-    let kept = tags.clone();
+    let manifest = manifest::verified(bytes.to_vec(), &media_type_of(&call, &facts)?, named)?;
+    let digest = manifest.descriptor.digest.clone();
+    let tags = tags_of(&call, &target)?;
+    let mut reply = Reply::new(201)
+        .header("location", format!("/v2/{name}/manifests/{digest}"))
+        .header("docker-content-digest", digest.as_str());
+    if let Some(subject) = &facts.subject {
+        reply = reply.header("oci-subject", subject.as_str());
+    }
+    if named.is_some() && !tags.is_empty() {
+        reply = reply.header("oci-tag", tags.join(", "));
+    }
     blocking(move || {
         for blob in &facts.blobs {
-            if !storage.sees_blob(&repository, blob)? {
+            if !call.storage.sees_blob(&name, blob)? {
                 let what = format!("blob {blob} is not known in this repository: push it first");
                 return Err(Refusal::new(400, "MANIFEST_BLOB_UNKNOWN", what));
             }
         }
-        Ok(storage.put_manifest(&repository, &stored, &bytes, &kept)?)
+        Ok(call.storage.put_manifest(&name, &manifest, &tags)?)
     })
     .await?;
-    let mut reply = Reply::new(201)
-        .header("location", format!("/v2/{name}/manifests/{}", descriptor.digest))
-        .header("docker-content-digest", descriptor.digest.as_str());
-    if let Some(subject) = subject {
-        reply = reply.header("oci-subject", subject.as_str());
-    }
-    if matches!(target, Target::Digest(_)) && !tags.is_empty() {
-        reply = reply.header("oci-tag", tags.join(", "));
-    }
     Ok(reply.empty())
 }
 
 /// The tags that a push sets: the one it names, or those of the query where it names a digest.
-fn tags_of(call: &Call, target: &Target, digest: &Digest) -> Result<Vec<String>, Refusal> {
-    match target {
-        Target::Tag(tag) => Ok(vec![tag.clone()]),
-        Target::Digest(named) if named != digest => {
-            Err(Refusal::new(400, "DIGEST_INVALID", format!("the manifest sent is {digest}, not {named}")))
-        }
-        Target::Digest(_) => {
-            let tags = query_values(&call.query, "tag");
-            if tags.len() > 100 {
-                return Err(Refusal::new(414, "UNSUPPORTED", "more than 100 tags in one request"));
-            }
-            for tag in &tags {
-                conex_spec::distribution::reference::check_tag(tag)
-                    .map_err(|what| Refusal::new(400, "MANIFEST_INVALID", what))?;
-            }
-            Ok(tags)
-        }
+fn tags_of(call: &Call, target: &Target) -> Result<Vec<String>, Refusal> {
+    if let Target::Tag(tag) = target {
+        return Ok(vec![tag.clone()]);
     }
+    let tags = query_values(&call.query, "tag");
+    if tags.len() > 100 {
+        return Err(Refusal::new(414, "UNSUPPORTED", "more than 100 tags in one request"));
+    }
+    for tag in &tags {
+        check_tag(tag).map_err(|what| Refusal::new(400, "MANIFEST_INVALID", what))?;
+    }
+    Ok(tags)
 }
 
 /// The one media type that header and document agree on.

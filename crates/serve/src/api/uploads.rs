@@ -3,14 +3,16 @@
 
 use std::sync::Arc;
 
-use conex_spec::{Algorithm, Digest};
+use conex_image::store::Upload;
+use conex_spec::Digest;
 use hyper::body::Incoming;
 
 use super::Call;
+use crate::ErrorKind;
 use crate::answer::{Answer, Refusal, Reply};
 use crate::body::{append, blocking};
 use crate::route::{checked, parse_digest, query_value};
-use crate::storage::{Storage, Taken, Upload};
+use crate::storage::Storage;
 
 /// `POST`: begins a session, mounts, or takes the whole blob at once.
 pub(super) async fn begin(call: Call, name: String, body: Incoming) -> Result<Answer, Refusal> {
@@ -22,17 +24,13 @@ pub(super) async fn begin(call: Call, name: String, body: Incoming) -> Result<An
         }
     }
     let whole = query_value(&call.query, "digest").map(|text| parse_digest(&text)).transpose()?;
-    let named = query_value(&call.query, "digest-algorithm");
-    let algorithm = match (&whole, named.as_deref()) {
-        (Some(digest), _) => digest.algorithm(),
-        (None, None | Some("sha256")) => Algorithm::Sha256,
-        (None, Some("sha512")) => Algorithm::Sha512,
-        (None, Some(other)) => {
-            return Err(Refusal::new(400, "DIGEST_INVALID", format!("algorithm {other:?} is not supported")));
-        }
-    };
+    if let Some(other) = query_value(&call.query, "digest-algorithm")
+        && !matches!(other.as_str(), "sha256" | "sha512")
+    {
+        return Err(Refusal::new(400, "DIGEST_INVALID", format!("algorithm {other:?} is not supported")));
+    }
     let storage = call.storage.clone();
-    let upload = blocking(move || Ok(storage.uploads.begin(algorithm)?)).await?;
+    let upload = blocking(move || Ok(storage.uploads.begin()?)).await?;
     let Some(digest) = whole else {
         let reply = progress(202, &name, &upload);
         call.storage.uploads.put_back(upload);
@@ -105,11 +103,16 @@ pub(super) async fn cancel(call: Call, id: String) -> Result<Answer, Refusal> {
 
 async fn take(storage: &Arc<Storage>, id: String) -> Result<Upload, Refusal> {
     let storage = storage.clone();
-    match blocking(move || Ok(storage.uploads.take(&id)?)).await? {
-        Taken::Yes(upload) => Ok(upload),
-        Taken::Busy => Err(Refusal::new(409, "BLOB_UPLOAD_INVALID", "another request works on this upload")),
-        Taken::Unknown => Err(Refusal::new(404, "BLOB_UPLOAD_UNKNOWN", "there is no such upload")),
-    }
+    blocking(move || {
+        storage.uploads.take(&id).map_err(|error| match error.kind() {
+            ErrorKind::NotFound => Refusal::new(404, "BLOB_UPLOAD_UNKNOWN", "there is no such upload"),
+            ErrorKind::Busy => {
+                Refusal::new(409, "BLOB_UPLOAD_INVALID", "another request works on this upload")
+            }
+            _ => error.into(),
+        })
+    })
+    .await
 }
 
 /// A chunk must begin where the last one ended, and be as long as it says.
@@ -161,13 +164,13 @@ fn created(name: &str, digest: &Digest) -> Answer {
 fn progress(status: u16, name: &str, upload: &Upload) -> Answer {
     Reply::new(status)
         .header("location", location(name, upload))
-        .header("docker-upload-uuid", &upload.id)
+        .header("docker-upload-uuid", upload.id())
         .header("range", received(upload))
         .empty()
 }
 
 fn location(name: &str, upload: &Upload) -> String {
-    format!("/v2/{name}/blobs/uploads/{}", upload.id)
+    format!("/v2/{name}/blobs/uploads/{}", upload.id())
 }
 
 /// `0-0` stands for nothing as well: clients know the form from other registries.

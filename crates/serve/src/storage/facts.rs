@@ -10,8 +10,6 @@ use serde::Deserialize;
 
 use crate::{Error, ErrorKind, Result};
 
-/// The largest manifest that is taken.
-pub(crate) const MANIFEST_CAP: u64 = 4 * 1024 * 1024;
 /// Most manifests whose facts are kept in memory.
 const KEPT: usize = 50_000;
 

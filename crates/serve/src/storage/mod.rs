@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What the registry keeps on disk: an OCI image layout, so that every tool that reads one reads this, and a conex
-//! store can be served as it is. Format: docs/formats/registry.md.
+//! What the registry keeps on disk: a conex store, which is an OCI image layout, so that what a store holds can be
+//! served and what is pushed can be run. Format: docs/formats/registry.md.
 //!
 //! ```text
 //!  index.json     localhost/app:1          a tag
@@ -14,54 +14,53 @@
 
 mod facts;
 mod names;
-mod upload;
+mod uploads;
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use conex_image::Wrap;
+use conex_image::store::{Shared, Store, Upload};
+use conex_image::transfer::RawManifest;
 use conex_spec::Digest;
-use conex_spec::image::{Descriptor, LAYOUT_VERSION, LayoutMarker};
+use conex_spec::image::Descriptor;
 
-use crate::{Error, ErrorKind, Result};
+use crate::{ErrorKind, Result};
 use facts::FactsCache;
-use names::{Names, NamesFile};
+use names::{Names, NamesCache};
 
-pub(crate) use facts::{Facts, MANIFEST_CAP, facts_of};
+pub(crate) use facts::{Facts, facts_of};
 pub(crate) use names::Entry;
-pub(crate) use upload::{Hasher, Taken, Upload, Uploads};
+pub(crate) use uploads::Uploads;
+
+/// How deep indexes nest below a tag.
+const DEPTH: u8 = 4;
 
 /// The directory. All methods block.
 pub(crate) struct Storage {
-    root: PathBuf,
-    names: NamesFile,
+    store: Arc<Store>,
+    links: PathBuf,
+    names: NamesCache,
     facts: FactsCache,
     pub(crate) uploads: Uploads,
     /// Keeps `gc` of other processes away while this one may hold blobs that no name leads to yet.
-    _shared: File,
+    _shared: Shared,
 }
 
 impl Storage {
     pub(crate) fn open(root: &Path) -> Result<Self> {
-        for directory in ["", "blobs/sha256", "ingest", "repositories"] {
-            let path = root.join(directory);
-            fs::create_dir_all(&path).wrap(|| format!("make {}", path.display()))?;
-        }
-        let marker = root.join("oci-layout");
-        if !marker.exists() {
-            let text = serde_json::to_vec(&LayoutMarker { image_layout_version: LAYOUT_VERSION.to_owned() });
-            write_atomically(&marker, &text.map_err(|error| internal(&error.to_string()))?)?;
-        }
-        let shared = File::open(root).wrap(|| format!("open {}", root.display()))?;
-        shared.lock_shared().wrap(|| format!("lock {}", root.display()))?;
+        let store = Arc::new(Store::open(root)?);
+        let shared = store.share()?;
+        let names = NamesCache::open(store.clone())?;
+        let links = store.path().join("repositories");
         Ok(Self {
-            root: root.to_owned(),
-            names: NamesFile::open(root)?,
+            links,
+            names,
             facts: FactsCache::default(),
-            uploads: Uploads::open(root.join("ingest"))?,
+            uploads: Uploads::of(store.clone()),
+            store,
             _shared: shared,
         })
     }
@@ -71,45 +70,20 @@ impl Storage {
         self.names.read()
     }
 
-    fn blob_path(&self, digest: &Digest) -> PathBuf {
-        self.root.join("blobs").join(digest.algorithm().name()).join(digest.hex())
-    }
-
     /// Opens a blob, whoever it belongs to.
     pub(crate) fn open_blob(&self, digest: &Digest) -> Result<Option<(File, u64)>> {
-        let file = match File::open(self.blob_path(digest)) {
-            Ok(file) => file,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(Error::from(error).wrap(format_args!("open blob {digest}"))),
-        };
-        let size = file.metadata()?.len();
-        Ok(Some((file, size)))
-    }
-
-    fn has_blob(&self, digest: &Digest) -> bool {
-        self.blob_path(digest).exists()
+        let Some(size) = self.store.blob_size(digest)? else { return Ok(None) };
+        Ok(Some((self.store.open_blob(digest)?, size)))
     }
 
     /// Publishes a finished upload as a blob of repository `name`.
     pub(crate) fn publish(&self, upload: Upload, digest: &Digest, name: &str) -> Result<()> {
-        let path = self.blob_path(digest);
-        upload.finish(digest, &path)?;
+        upload.finish(digest)?;
         self.link_blob(name, digest)
     }
 
-    /// Stores bytes that are in memory as a blob. Their digest has been computed from them.
-    fn put_bytes(&self, digest: &Digest, bytes: &[u8]) -> Result<()> {
-        let path = self.blob_path(digest);
-        if path.exists() { Ok(()) } else { write_atomically(&path, bytes) }
-    }
-
     fn link_path(&self, name: &str, digest: &Digest) -> PathBuf {
-        self.root
-            .join("repositories")
-            .join(name)
-            .join("_blobs")
-            .join(digest.algorithm().name())
-            .join(digest.hex())
+        self.links.join(name).join("_blobs").join(digest.algorithm().name()).join(digest.hex())
     }
 
     /// Lets repository `name` see a blob.
@@ -119,9 +93,12 @@ impl Storage {
             return Ok(());
         }
         let directory = path.parent().expect("a link lies in a directory");
-        fs::create_dir_all(directory).wrap(|| format!("make {}", directory.display()))?;
-        File::create(&path).wrap(|| format!("make {}", path.display()))?;
-        sync_directory(directory)
+        let link = || {
+            fs::create_dir_all(directory)?;
+            File::create(&path)?;
+            File::open(directory)?.sync_all()
+        };
+        link().wrap(|| format!("make {}", path.display()))
     }
 
     /// Hides a blob from repository `name`. False where it did not see it. The bytes stay until `gc`.
@@ -135,20 +112,20 @@ impl Storage {
 
     /// Whether repository `name` may see a blob.
     pub(crate) fn sees_blob(&self, name: &str, digest: &Digest) -> Result<bool> {
-        if !self.has_blob(digest) {
+        if !self.store.has_blob(digest)? {
             return Ok(false);
         }
         if self.link_path(name, digest).exists() {
             return Ok(true);
         }
         let names = self.names()?;
-        let found = names.unpushed(name).any(|entry| self.leads_to(entry, digest, 4));
+        let found = names.unpushed(name).any(|entry| self.leads_to(entry, digest, DEPTH));
         Ok(found)
     }
 
     /// Whether `digest` is among what `entry` refers to.
     fn leads_to(&self, entry: &Descriptor, digest: &Digest, depth: u8) -> bool {
-        let Ok(facts) = self.facts(&entry.digest) else { return false };
+        let Ok(facts) = self.facts(entry) else { return false };
         facts.blobs.contains(digest)
             || (depth > 0 && facts.manifests.iter().any(|child| self.leads_to(child, digest, depth - 1)))
     }
@@ -159,7 +136,7 @@ impl Storage {
         if let Some(found) = names.manifest(name, digest) {
             return Ok(Some(found.clone()));
         }
-        Ok(names.unpushed(name).find_map(|entry| self.below(entry, digest, 4)))
+        Ok(names.unpushed(name).find_map(|entry| self.below(entry, digest, DEPTH)))
     }
 
     /// The descriptor of `digest` among `entry` and the indexes below it.
@@ -167,31 +144,33 @@ impl Storage {
         if entry.digest == *digest {
             return Some(entry.clone());
         }
-        let facts = (depth > 0).then(|| self.facts(&entry.digest).ok())??;
+        let facts = (depth > 0).then(|| self.facts(entry).ok())??;
         facts.manifests.iter().find_map(|child| self.below(child, digest, depth - 1))
     }
 
-    /// Stores a manifest and lets `tags` of repository `name` mean it.
-    pub(crate) fn put_manifest(
-        &self,
-        name: &str,
-        descriptor: &Descriptor,
-        bytes: &[u8],
-        tags: &[String],
-    ) -> Result<()> {
-        self.put_bytes(&descriptor.digest, bytes)?;
-        self.names.change(|names| {
-            names.set(&Entry::Manifest(name.to_owned(), descriptor.digest.clone()), descriptor);
-            for tag in tags {
-                names.set(&Entry::Tag(name.to_owned(), tag.clone()), descriptor);
-            }
-        })
+    /// Stores a manifest, whose references have been checked, and lets `tags` of repository `name` mean it.
+    pub(crate) fn put_manifest(&self, name: &str, manifest: &RawManifest, tags: &[String]) -> Result<()> {
+        let descriptor = &manifest.descriptor;
+        self.store.put_blob(descriptor, &mut manifest.bytes.as_slice())?;
+        let pushed = Entry::Manifest(name.to_owned(), descriptor.digest.clone());
+        self.store.tag(&pushed.name(), descriptor)?;
+        for tag in tags {
+            self.store.tag(&Entry::Tag(name.to_owned(), tag.clone()).name(), descriptor)?;
+        }
+        Ok(())
     }
 
     /// Removes what `doomed` chooses from repository `name`. False where there was nothing.
     pub(crate) fn forget(&self, name: &str, doomed: impl Fn(&Entry, &Descriptor) -> bool) -> Result<bool> {
         let mut found = false;
-        self.names.change(|names| found = names.remove(name, &doomed))?;
+        for (entry, _) in self.names()?.entries(name).filter(|(entry, descriptor)| doomed(entry, descriptor))
+        {
+            match self.store.untag(&entry.name()) {
+                Ok(_) => found = true,
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
+        }
         Ok(found)
     }
 
@@ -200,59 +179,21 @@ impl Storage {
         let names = self.names()?;
         let mut seen = BTreeSet::new();
         let mut found = Vec::new();
-        for descriptor in names.manifests(name) {
-            let Ok(facts) = self.facts(&descriptor.digest) else { continue };
+        for (_, descriptor) in names.entries(name) {
+            let Ok(facts) = self.facts(&descriptor) else { continue };
             if facts.subject.as_ref() != Some(digest) || !seen.insert(descriptor.digest.clone()) {
                 continue;
             }
-            let mut entry =
-                Descriptor::new(descriptor.media_type.clone(), descriptor.digest.clone(), descriptor.size);
-            entry.artifact_type.clone_from(&facts.artifact_type);
-            entry.annotations.clone_from(&facts.annotations);
-            found.push(entry);
+            let mut referrer = Descriptor::new(descriptor.media_type, descriptor.digest, descriptor.size);
+            referrer.artifact_type.clone_from(&facts.artifact_type);
+            referrer.annotations.clone_from(&facts.annotations);
+            found.push(referrer);
         }
         Ok(found)
     }
 
     /// What a stored manifest says. Its bytes never change, so it is read once.
-    fn facts(&self, digest: &Digest) -> Result<Arc<Facts>> {
-        self.facts.get(digest, || {
-            let (mut file, size) =
-                self.open_blob(digest)?.ok_or_else(|| internal("a manifest is missing"))?;
-            if size > MANIFEST_CAP {
-                return Err(internal("a manifest is too large"));
-            }
-            let mut bytes = Vec::new();
-            std::io::Read::read_to_end(&mut file, &mut bytes)?;
-            Ok(bytes)
-        })
+    fn facts(&self, manifest: &Descriptor) -> Result<Arc<Facts>> {
+        self.facts.get(&manifest.digest, || self.store.read_blob(manifest))
     }
-}
-
-fn internal(what: &str) -> Error {
-    Error::new(ErrorKind::Os, what)
-}
-
-/// Temporary file in the same directory → fsync → rename → fsync of the directory.
-fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
-    let directory = path.parent().expect("a file lies in a directory");
-    fs::create_dir_all(directory).wrap(|| format!("make {}", directory.display()))?;
-    let temporary = directory.join(format!(".{}", upload::random_id()?));
-    let written = (|| {
-        let mut file = File::create_new(&temporary)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        fs::rename(&temporary, path)
-    })();
-    if let Err(error) = written {
-        let _gone = fs::remove_file(&temporary);
-        return Err(Error::from(error).wrap(format_args!("write {}", path.display())));
-    }
-    sync_directory(directory)
-}
-
-fn sync_directory(directory: &Path) -> Result<()> {
-    File::open(directory)
-        .and_then(|directory| directory.sync_all())
-        .wrap(|| format!("sync {}", directory.display()))
 }
