@@ -173,10 +173,10 @@ impl Request {
 
     /// Copies.
     pub(crate) fn run(&self, session: &Session) -> Result<Descriptor, CommandError> {
-        if self.source.is_store() || self.destination.is_store() {
+        let engine = session.engine()?;
+        if self.destination.is_store() {
             session.enter_user_namespace()?;
         }
-        let engine = session.engine()?;
         let source = self.source.source(&engine, &self.source_registry)?;
         let sink = self.destination.sink(&engine, &self.destination_registry)?;
         let select = if self.all { Select::All } else { Select::Platform(self.platform.clone()) };

@@ -22,8 +22,8 @@ pub(crate) struct Args {
 /// Runs the verb.
 pub(crate) fn run(args: &Args, session: &Session) -> CommandResult {
     let context = || format!("create {}", args.container.image());
-    session.enter_user_namespace()?;
     let engine = args.container.engine(session)?;
+    session.enter_user_namespace()?;
     session.sweep(&engine)?;
     let options = args.container.options(session, &engine, false).context(context)?;
     claim_cidfile(args.container.cidfile.as_deref())?;

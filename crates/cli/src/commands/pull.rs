@@ -36,8 +36,8 @@ pub(crate) struct Args {
 
 /// Runs the verb.
 pub(crate) fn run(args: &Args, session: &Session) -> CommandResult {
-    session.enter_user_namespace()?;
     let engine = session.engine_for(&args.registry)?;
+    session.enter_user_namespace()?;
     let platform = args.platform.clone().unwrap_or_else(Platform::host);
     for name in &args.images {
         let progress = session.progress(args.quiet);

@@ -25,8 +25,8 @@ pub(crate) struct Args {
 
 /// Runs the verb.
 pub(crate) fn run(args: &Args, session: &Session) -> CommandResult {
-    session.enter_user_namespace()?;
     let engine = session.engine()?;
+    session.enter_user_namespace()?;
     for name in &args.images {
         match image::remove(&engine, name, args.force).context(|| format!("rmi {name}")) {
             Ok(removed) => {

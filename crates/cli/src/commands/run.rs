@@ -58,8 +58,8 @@ pub(crate) fn run(args: &Args, session: &Session) -> CommandResult {
         return Err(CommandError::usage("run -it: stdin is not a terminal")
             .with_hint("leave out -t where no person types, for example in scripts: conex run -i …"));
     }
-    session.enter_user_namespace()?;
     let engine = args.container.engine(session)?;
+    session.enter_user_namespace()?;
     session.sweep(&engine)?;
     let mut options = args.container.options(session, &engine, args.quiet).context(context)?;
     options.auto_remove = args.rm;

@@ -32,8 +32,8 @@ pub(crate) fn run(args: &Args, session: &Session) -> CommandResult {
     if attach && args.containers.len() > 1 {
         return Err(CommandError::usage("start -a: only one container at a time"));
     }
-    session.enter_user_namespace()?;
     let engine = session.engine()?;
+    session.enter_user_namespace()?;
     for name in &args.containers {
         let start = || {
             let container = container::find(&engine, name)?;

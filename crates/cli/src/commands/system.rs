@@ -111,8 +111,8 @@ fn with_yes_or_no(feature: &Value) -> Value {
 }
 
 fn check(args: &FsckArgs, session: &Session) -> CommandResult {
-    session.enter_user_namespace()?;
     let engine = session.engine()?;
+    session.enter_user_namespace()?;
     let swept = if args.repair { container::sweep(&engine)? } else { 0 };
     let report = fsck(&*engine.store()?, FsckOptions { repair: args.repair })?;
     let unfinished = container::has_garbage(&engine)?;
@@ -153,8 +153,8 @@ fn told(report: &Report) -> String {
 }
 
 fn prune(session: &Session) -> CommandResult {
-    session.enter_user_namespace()?;
     let engine = session.engine()?;
+    session.enter_user_namespace()?;
     let containers = container::sweep(&engine)?;
     let report = image::collect(&engine)?;
     output::print_line(&format!(
