@@ -55,7 +55,11 @@ fn command(program: &str) -> clap::Command {
     match program {
         // `podman version 0.1.0 (conex)`, `Docker version 0.1.0, build conex`: what scripts cut out stays in its place.
         "podman" => own.name("podman").bin_name("podman").version(format!("version {version} (conex)")),
-        "docker" => own.name("docker").bin_name("docker").version(format!("version {version}, build conex")),
+        "docker" => own
+            .name("docker")
+            .bin_name("docker")
+            .display_name("Docker")
+            .version(format!("version {version}, build conex")),
         _ => own,
     }
 }

@@ -1,0 +1,214 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Images through the command line: every place to every place, tables and templates, other tools' names.
+#![allow(clippy::unwrap_used, reason = "stories are told outside of the #[test] functions, too")]
+
+use conex_testkit::server::Registry;
+use conex_testkit::{Output, Run, Sandbox, busybox, needs, require};
+use serde_json::Value;
+
+/// A sandbox, conex's own registry in it, and busybox pushed there as `base:1`.
+struct Scene {
+    sandbox: Sandbox,
+    registry: Registry,
+}
+
+impl Scene {
+    fn new() -> require::Requirement<Self> {
+        let sandbox = Sandbox::new();
+        sandbox.layout("busybox").add("latest", &busybox::image()?);
+        let registry = Registry::conex(&sandbox);
+        let scene = Self { sandbox, registry };
+        scene.conex(&["copy", "oci:busybox:latest", &scene.remote("base:1")]);
+        Ok(scene)
+    }
+
+    fn name(&self, rest: &str) -> String {
+        format!("{}/{rest}", self.registry.address)
+    }
+
+    fn remote(&self, rest: &str) -> String {
+        format!("docker://{}", self.name(rest))
+    }
+
+    fn conex(&self, words: &[&str]) -> String {
+        self.sandbox.conex(words).run().success().stdout
+    }
+
+    fn tool(&self, tool: &str, words: &[&str]) -> Output {
+        run_tool(&self.sandbox, tool, words)
+    }
+
+    fn finish(self) {
+        self.conex(&["system", "fsck"]);
+        drop(self.registry);
+        self.sandbox.finish();
+    }
+}
+
+/// conex by another tool's name, with its store in the sandbox.
+fn run_tool(sandbox: &Sandbox, tool: &str, words: &[&str]) -> Output {
+    let mut command = sandbox.command(sandbox.programs().join(tool));
+    command.env("CONEX_ROOT", sandbox.store()).env("CONEX_RUNROOT", sandbox.path("run/conex"));
+    command.args(words).run()
+}
+
+#[test]
+fn root_pull_list_tag_push_remove() {
+    needs!(require::root());
+    let scene = needs!(Scene::new());
+    let base = scene.name("base:1");
+    let pulled = scene.sandbox.conex(["pull", &base]).run().success();
+    let id = pulled.stdout.trim_end().to_owned();
+    assert!(id.len() == 64 && pulled.stderr.contains(&format!("{base}@sha256:")), "{pulled}");
+    let again = scene.sandbox.conex(["pull", "--quiet", &base]).run().success();
+    assert_eq!((again.stdout.trim_end(), again.stderr.as_str()), (id.as_str(), ""));
+
+    let table = scene.conex(&["images"]);
+    let lines: Vec<&str> = table.lines().collect();
+    assert!(lines[0].starts_with("REPOSITORY"), "{table}");
+    assert_eq!(
+        lines[0].split_whitespace().collect::<Vec<_>>(),
+        ["REPOSITORY", "TAG", "IMAGE", "ID", "CREATED", "SIZE"]
+    );
+    assert!(lines[1].starts_with(&scene.name("base")) && lines[1].contains(&id[..12]), "{table}");
+    assert_eq!(scene.conex(&["images", "-q"]), format!("{}\n", &id[..12]));
+    assert_eq!(scene.conex(&["images", "--format", "{{.Repository}}:{{.Tag}}"]), format!("{base}\n"));
+
+    let copy = scene.name("mine:2");
+    scene.conex(&["tag", &id[..8], &copy]);
+    scene.conex(&["push", &copy]);
+    let tags: Value = serde_json::from_str(&scene.conex(&["list-tags", &scene.remote("mine")])).unwrap();
+    assert_eq!(tags["Tags"], serde_json::json!(["2"]));
+    let inspected: Value = serde_json::from_str(&scene.conex(&["inspect", &copy])).unwrap();
+    assert_eq!(inspected[0]["Id"], format!("sha256:{id}"));
+    assert_eq!(inspected[0]["Config"]["Cmd"], serde_json::json!(["cat", "/etc/motd"]));
+
+    let removed = scene.conex(&["rmi", &copy]);
+    assert!(
+        removed.contains("Untagged:") && !removed.contains("Deleted:"),
+        "the other name still leads there"
+    );
+    assert!(scene.conex(&["rmi", &base]).contains(&format!("Deleted: sha256:{id}")));
+    assert_eq!(scene.conex(&["images", "-q"]), "");
+    let blobs = std::fs::read_dir(scene.sandbox.store().join("blobs/sha256")).unwrap().count();
+    assert_eq!(blobs, 0, "what only that name led to is gone");
+    scene.sandbox.conex(["rmi", &base]).run().exits(1).says("hint:");
+    scene.finish();
+}
+
+#[test]
+fn root_an_image_in_use_stays() {
+    needs!(require::root());
+    let scene = needs!(Scene::new());
+    let base = scene.name("base:1");
+    scene.conex(&["create", "--name", "user", &base, "cat", "/etc/motd"]);
+    scene.sandbox.conex(["rmi", &base]).run().exits(2).says("conex rm user");
+    scene.conex(&["rmi", "-f", &base]);
+    // The name is gone; what the container lives on is not.
+    assert_eq!(scene.conex(&["start", "-a", "user"]), busybox::MOTD);
+    scene.conex(&["rm", "user"]);
+    scene.finish();
+}
+
+#[test]
+fn skopeo_by_another_name() {
+    let scene = needs!(Scene::new());
+    let skopeo = |words: &[&str]| scene.tool("skopeo", words);
+    let base = scene.remote("base:1");
+    assert!(skopeo(&["--version"]).success().stdout.starts_with("skopeo version "));
+    skopeo(&["copy", "--src-tls-verify=false", &base, "oci:copied:1"]).success();
+    let same = skopeo(&["inspect", "--raw", "oci:copied:1"]).success().stdout;
+    assert_eq!(skopeo(&["inspect", "--tls-verify=false", "--raw", &base]).success().stdout, same);
+    let seen: Value = serde_json::from_str(&skopeo(&["inspect", &base]).success().stdout).unwrap();
+    assert_eq!(seen["Name"], scene.name("base"));
+    assert_eq!(seen["RepoTags"], serde_json::json!(["1"]));
+    assert_eq!(seen["Layers"].as_array().unwrap().len(), 2);
+    skopeo(&["copy", "oci:copied:1", "--dest-tls-verify=false", &scene.remote("copied:1")]).success();
+    skopeo(&["copy", &scene.remote("nothing:1"), "oci:x:1"]).exits(2).says("nothing");
+    skopeo(&["copy", "oci:not-there:1", "oci:x:1"]).exits(2);
+    skopeo(&["copy", "busybox", "oci:x:1"]).exits(1).says("docker://busybox");
+    skopeo(&["copy", "dir:x", "oci:x:1"]).exits(1).says("dir:");
+    skopeo(&["sync", "a", "b"]).exits(1).says("copy, inspect and list-tags");
+    drop(scene.registry);
+    scene.sandbox.finish();
+}
+
+/// Debian's skopeo reads what ours wrote, and the other way round.
+#[test]
+fn layouts_agree_with_debians_skopeo() {
+    let debian = needs!(require::program("skopeo"));
+    let scene = needs!(Scene::new());
+    scene.tool("skopeo", &["copy", &scene.remote("base:1"), "oci:ours:1"]).success();
+    let theirs =
+        |words: &[&str]| scene.sandbox.command(&debian).arg("--insecure-policy").args(words).run().success();
+    theirs(&["copy", "oci:ours:1", "oci:theirs:1"]);
+    scene.tool("skopeo", &["copy", "oci:theirs:1", "oci:back:1"]).success();
+    let raw = |layout: &str| scene.tool("skopeo", &["inspect", "--raw", layout]).success().stdout;
+    assert_eq!(raw("oci:ours:1"), theirs(&["inspect", "--raw", "oci:ours:1"]).stdout);
+    assert_eq!(raw("oci:back:1"), raw("oci:theirs:1"));
+    theirs(&["copy", "--src-tls-verify=false", &scene.remote("base:1"), "oci:pulled:1"]);
+    assert_eq!(raw("oci:pulled:1"), raw("oci:ours:1"));
+    drop(scene.registry);
+    scene.sandbox.finish();
+}
+
+#[test]
+fn umoci_by_another_name() {
+    let scene = needs!(Scene::new());
+    let umoci = |words: &[&str]| scene.tool("umoci", words);
+    assert!(umoci(&["--version"]).success().stdout.starts_with("umoci version "));
+    umoci(&["unpack", "--rootless", "--image", "busybox:latest", "bundle"]).success();
+    for name in ["rootfs/bin/busybox", "config.json", "umoci.json"] {
+        assert!(scene.sandbox.work().join("bundle").join(name).exists(), "{name}");
+    }
+    assert_eq!(umoci(&["ls", "--layout", "busybox"]).success().stdout, "latest\n");
+    umoci(&["unpack", "--rootless", "--image", "busybox:latest", "bundle"]).exits(1);
+    umoci(&["unpack", "--rootless", "--image", "busybox:nothing", "other"]).exits(1).says("nothing");
+    umoci(&["repack", "--image", "busybox:x", "bundle"]).exits(1).says("unpack and list");
+    drop(scene.registry);
+    scene.sandbox.finish();
+}
+
+#[test]
+fn names_of_other_tools() {
+    let sandbox = Sandbox::new();
+    let tool = |tool: &str, words: &[&str]| run_tool(&sandbox, tool, words);
+    assert!(tool("podman", &["--version"]).success().stdout.starts_with("podman version "));
+    assert!(tool("docker", &["--version"]).success().stdout.starts_with("Docker version "));
+    assert!(tool("podman", &["images"]).success().stdout.starts_with("REPOSITORY"));
+    tool("buildah", &["from", "alpine"]).exits(1).says("not do this tool's work yet");
+    tool("oci-image-tool", &["create"]).exits(1).says("oci-image-tool:");
+    sandbox.finish();
+}
+
+/// Every verb's help stands on its own, and the completions are a shell's.
+#[test]
+fn help_and_completions() {
+    let sandbox = Sandbox::new();
+    let help = sandbox.conex(["--help"]).run().success().stdout;
+    for verb in
+        ["run", "ps", "exec", "logs", "stop", "rm", "pull", "images", "copy", "bundle", "registry", "system"]
+    {
+        assert!(help.contains(&format!("\n  {verb}")), "{verb} is not in the help");
+        sandbox.conex([verb, "--help"]).run().success();
+    }
+    assert!(sandbox.conex(["run", "--help"]).run().success().stdout.contains("Examples:"));
+    let script = sandbox.conex(["completions", "bash"]).run().success().stdout;
+    let mut check = sandbox.command("bash");
+    check.arg("-n").run_with(script.as_bytes(), conex_testkit::run::LIMIT).success();
+    sandbox.finish();
+}
+
+#[test]
+fn what_the_host_offers() {
+    let sandbox = Sandbox::new();
+    let text = sandbox.conex(["system", "info"]).run().success().stdout;
+    assert!(text.contains("KERNEL FEATURE") && text.contains("overlay"), "{text}");
+    let info: Value =
+        serde_json::from_str(&sandbox.conex(["system", "info", "--format", "json"]).run().success().stdout)
+            .unwrap();
+    assert!(info["RuntimeVersion"].as_str().unwrap().starts_with("conex-runtime version"), "{info}");
+    let kernel = sandbox.conex(["system", "info", "--format", "{{.Kernel}}"]).run().success().stdout;
+    assert_eq!(kernel, std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap());
+    sandbox.finish();
+}
