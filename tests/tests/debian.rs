@@ -53,19 +53,37 @@ impl Pushed {
     }
 }
 
+fn mtime(line: &str) -> u64 {
+    let after = line.split(" mtime=").nth(1).and_then(|rest| rest.split(' ').next());
+    after.and_then(|seconds| seconds.parse().ok()).unwrap_or(0)
+}
+
 #[test]
 fn root_debian_unpacks_as_umoci_does() {
     needs!(require::root());
     let pushed = needs!(Pushed::new());
     let sandbox = &pushed.sandbox;
-    let expected = needs!(pushed.unpacked_by_umoci());
+    let start = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+    let mut expected = needs!(pushed.unpacked_by_umoci());
     assert!(expected.len() > 3000, "a Debian has thousands of files, not {}", expected.len());
     sandbox.map_registries(&[], &pushed.registry.address);
     sandbox.conex(["pull", &pushed.name()]).run().success();
     let bundle = sandbox.path("conex-bundle");
     let mut unpack = sandbox.conex(["bundle", "unpack", "--image"]);
     unpack.arg(pushed.name()).arg(&bundle).run().success();
-    let differences = tree::difference(&expected, &tree::read(&bundle.join("rootfs")));
+    let mut unpacked = tree::read(&bundle.join("rootfs"));
+    // A directory that no layer describes, or that changes under a layer that does not describe it: umoci leaves it
+    // with the time of unpacking, conex with what the layers say of it or with none at all.
+    let undescribed: Vec<String> =
+        expected.keys().filter(|name| mtime(&expected[*name]) >= start).cloned().collect();
+    assert!(undescribed.len() < 10, "{undescribed:?}");
+    for tree in [&mut expected, &mut unpacked] {
+        for name in &undescribed {
+            tree.entry(name.clone())
+                .and_modify(|line| *line = line.split(" mtime=").next().unwrap().to_owned());
+        }
+    }
+    let differences = tree::difference(&expected, &unpacked);
     assert!(differences.is_empty(), "- umoci, + conex:\n{}", differences.join("\n"));
     sandbox.conex(["system", "fsck"]).run().success();
 }

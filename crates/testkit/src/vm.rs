@@ -22,7 +22,7 @@ use crate::require::{Requirement, program};
 use crate::run::Run;
 
 /// A machine may take this long; emulation on two busy cores is slow.
-const LIMIT: Duration = Duration::from_secs(240);
+const LIMIT: Duration = Duration::from_secs(120);
 
 /// What the machine does first: everything to a tmpfs, the kernel's file systems, then the test's script.
 const INIT: &str = "#!/bin/sh
