@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
-//! poll(2): waiting for several descriptors at once.
+//! poll(2): waiting for several descriptors at once, and never for one of them alone.
 
 use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
 use rustix::event::{PollFd, Timespec};
+use rustix::fs::OFlags;
 use rustix::io::Errno;
 
 use crate::Result;
 use crate::error::Call;
+use crate::raw::show;
 
 /// `IN`, `OUT`, `PRI`, and in answers `HUP`, `ERR`.
 pub use rustix::event::PollFlags as Events;
@@ -31,4 +33,11 @@ pub fn poll(asked: &[(BorrowedFd<'_>, Events)], timeout: Option<Duration>) -> Re
             }
         }
     }
+}
+
+/// Reads and writes that would wait answer EAGAIN instead.
+pub fn set_nonblocking(fd: BorrowedFd<'_>) -> Result<()> {
+    let describe = || format!("fcntl({}, F_SETFL, O_NONBLOCK)", show(&fd));
+    let flags = rustix::fs::fcntl_getfl(fd).call(describe)?;
+    rustix::fs::fcntl_setfl(fd, flags | OFlags::NONBLOCK).call(describe)
 }

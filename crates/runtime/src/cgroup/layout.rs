@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What cgroup hierarchies this host has mounted, and where the caller is in each.
 
+use std::collections::BTreeMap;
+
 use crate::{Result, Wrap};
 
 /// The hierarchies in use for containers.
@@ -45,8 +47,32 @@ impl Hierarchy {
 impl Layout {
     /// Reads /proc/self/mountinfo and /proc/self/cgroup.
     pub fn detect() -> Result<Self> {
+        Self::read("/proc/self/cgroup")
+    }
+
+    /// The same hierarchies, with the places of another process as the own ones.
+    pub fn of_process(pid: i32) -> Result<Self> {
+        Self::read(&format!("/proc/{pid}/cgroup"))
+    }
+
+    fn read(places: &str) -> Result<Self> {
         let read = |path: &str| std::fs::read_to_string(path).wrap(|| format!("read {path}"));
-        Ok(Self::parse(&read("/proc/self/mountinfo")?, &read("/proc/self/cgroup")?))
+        Ok(Self::parse(&read("/proc/self/mountinfo")?, &read(places)?))
+    }
+
+    /// Absolute directories by controller, as [`super::Cgroup::open`] takes them.
+    pub fn own_directories(&self) -> BTreeMap<String, String> {
+        let mut directories = BTreeMap::new();
+        for hierarchy in &self.hierarchies {
+            let directory = format!("{}{}", hierarchy.mount_point, hierarchy.own_directory());
+            if hierarchy.controllers.is_empty() {
+                directories.insert(String::new(), directory);
+            } else {
+                directories
+                    .extend(hierarchy.controllers.iter().map(|name| (name.clone(), directory.clone())));
+            }
+        }
+        directories
     }
 
     /// Of several mounts of one hierarchy the first counts.
