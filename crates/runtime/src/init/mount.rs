@@ -48,17 +48,15 @@ pub(super) fn mount(world: &World<'_>, wanted: &Mount) -> Result<()> {
         refuse_inside_proc(root, &target)?;
     }
     if wanted.copy_up {
-        copy_up::copy(&Dir::from(reopened(root, &wanted.target)?), &Dir::from(source.try_clone()?))?;
+        // A mount's own descriptor is O_PATH, and cannot be written through.
+        let new = Dir::from(source.try_clone()?).reopen()?;
+        copy_up::copy(&root.open_dir(&wanted.target)?, &new)?;
     }
     if wanted.recursive_attr != MountAttr::default() {
         mount::change(source.as_fd(), &attributes(wanted.recursive_attr, Extent::Tree))?;
     }
     mount::attach(source.as_fd(), target.as_fd())?;
     set_propagation(&source, &wanted.propagation)
-}
-
-fn reopened(root: &Root, path: &str) -> Result<OwnedFd> {
-    Ok(OwnedFd::from(root.open_dir(path)?))
 }
 
 fn set_propagation(mounted: &OwnedFd, wanted: &[Propagation]) -> Result<()> {
@@ -92,6 +90,15 @@ fn open_source(world: &World<'_>, wanted: &Mount) -> Result<Option<OwnedFd>> {
         MountSource::Bind { path, recursive } => {
             let extent = if *recursive { Extent::Tree } else { Extent::One };
             let source = mount::clone_host(Path::new(path), extent)?;
+            with_flags(source, wanted).map(Some)
+        }
+        MountSource::CgroupBind { path, fallback } => {
+            let source = match mount::clone_host(Path::new(path), Extent::Tree) {
+                Err(error) if error.errno() == Errno::NOENT => {
+                    mount::clone_host(Path::new(fallback), Extent::Tree)?
+                }
+                outcome => outcome?,
+            };
             with_flags(source, wanted).map(Some)
         }
         MountSource::Opened { index, .. } => {

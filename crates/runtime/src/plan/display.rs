@@ -175,6 +175,7 @@ impl fmt::Display for MountSource {
             Self::Filesystem { kind, .. } => write!(f, "mount {kind}"),
             Self::Bind { path, recursive: false } => write!(f, "bind {path}"),
             Self::Bind { path, recursive: true } => write!(f, "bind {path} and all below"),
+            Self::CgroupBind { path, .. } => write!(f, "bind {path} and all below"),
             Self::Opened { index, path } => write!(f, "attach {path} (opened as #{index})"),
             Self::Cgroup2 { fallback, .. } => write!(f, "mount cgroup2 (or bind {fallback})"),
         }

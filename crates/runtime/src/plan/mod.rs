@@ -347,6 +347,9 @@ pub enum MountSource {
     Filesystem { kind: String, name: String, options: Vec<(String, Option<String>)> },
     /// `path` is the host's, absolute.
     Bind { path: String, recursive: bool },
+    /// The container's directory of a v1 hierarchy, with all below; `fallback`, the caller's own, where it could not
+    /// be made (rootless).
+    CgroupBind { path: String, fallback: String },
     /// The n-th [`BeforeClone::OpenSource`]; `path` is for messages.
     Opened { index: usize, path: String },
     /// cgroup v2: its own mount where allowed; on EPERM or EBUSY bind `fallback` (the host's path) instead; where

@@ -200,9 +200,10 @@ impl Draft<'_> {
                 let name = if hierarchy.controllers[0] == "name=systemd" { "systemd" } else { "cgroup" };
                 filesystem("cgroup", name, &hierarchy.controllers.join(","))
             } else {
-                let path =
-                    cgroup.directories.get(&hierarchy.controllers[0]).unwrap_or(&hierarchy.mount_point);
-                MountSource::Bind { path: path.clone(), recursive: true }
+                let everything = &hierarchy.mount_point;
+                let path = cgroup.directories.get(&hierarchy.controllers[0]).unwrap_or(everything);
+                let fallback = format!("{everything}{}", hierarchy.own_directory());
+                MountSource::CgroupBind { path: path.clone(), fallback }
             };
             self.steps.push(mount(source, place, TargetRule::Directory, base | readonly));
             for controller in hierarchy.controllers.iter().filter(|controller| *controller != name) {
