@@ -8,3 +8,4 @@ mod hostile;
 mod http;
 mod login;
 mod manifests;
+mod peers;
