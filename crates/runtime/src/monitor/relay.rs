@@ -271,6 +271,8 @@ impl Relay {
     }
 
     fn publish(&mut self, stream: Stream, bytes: &[u8]) {
+        // Whoever connected before these bytes were written is to have them.
+        self.accept();
         self.log.write(stream, bytes);
         if stream == Stream::Stderr {
             self.words.extend_from_slice(bytes);
