@@ -26,7 +26,7 @@ use crate::layer::apply::{Below, Form, Limits, Options, Owner, Tree};
 use crate::layer::pass::{pass, stream};
 use crate::layout::files::{self, Existing};
 use crate::transfer::{Silent, Source};
-use crate::{Error, ErrorKind, Image, Result, Wrap};
+use crate::{Error, ErrorKind, Image, Result, Wrap, host};
 
 const ROOTFS: &str = "rootfs";
 const CONFIG: &str = "config.json";
@@ -43,12 +43,11 @@ pub fn unpack(
     options: &UnpackOptions,
 ) -> Result<()> {
     let image = Image::load(source, platform)?;
-    let existed = bundle.symlink_metadata().is_ok();
-    let dir = crate::layout::make_host_dir(bundle, 0o700)?;
+    let existed = host::exists(bundle);
+    let dir = host::make_dir(bundle, 0o700)?;
     let result = fill(&dir, bundle, source, &image, options);
     if result.is_err() && !existed {
-        // Goes if it is empty; the failure is what to tell.
-        let _ = std::fs::remove_dir(bundle);
+        host::remove_if_empty(bundle);
     }
     result.wrap(|| format!("unpack {} to {}", source.describe(), bundle.display()))
 }
@@ -97,7 +96,6 @@ fn make(dir: &Dir, source: &dyn Source, image: &Image, options: &UnpackOptions, 
             return Err(Error::invalid(message));
         }
     }
-    // umoci's tree for the id maps of a container needs its root there, too.
     let rootfs = Root::new(dir.open_dir(UNFINISHED)?);
     let digests = tree.finish()?;
     write_mtree(dir, mtree, rootfs.dir(), &digests)?;
@@ -182,11 +180,16 @@ struct Walk<'a> {
     descriptor_walk: &'a [Descriptor],
 }
 
+/// `null` maps every id to itself; an empty list maps none.
 #[derive(Serialize)]
 struct MapOptions<'a> {
-    uid_mappings: &'a [IdMapping],
-    gid_mappings: &'a [IdMapping],
+    uid_mappings: Option<&'a [IdMapping]>,
+    gid_mappings: Option<&'a [IdMapping]>,
     rootless: bool,
+}
+
+fn given(maps: &[IdMapping]) -> Option<&[IdMapping]> {
+    (!maps.is_empty()).then_some(maps)
 }
 
 fn write_meta(dir: &Dir, image: &Image, options: &UnpackOptions) -> Result<()> {
@@ -194,8 +197,8 @@ fn write_meta(dir: &Dir, image: &Image, options: &UnpackOptions) -> Result<()> {
         umoci_version: "2",
         from_descriptor_path: Walk { descriptor_walk: &image.walk },
         map_options: MapOptions {
-            uid_mappings: &options.uid_map,
-            gid_mappings: &options.gid_map,
+            uid_mappings: given(&options.uid_map),
+            gid_mappings: given(&options.gid_map),
             rootless: options.rootless,
         },
     };

@@ -57,14 +57,3 @@ pub fn names(path: &Path) -> Result<Vec<(Option<String>, Descriptor)>> {
     let entries = index::read(&dir).wrap(|| path.display().to_string())?.manifests;
     Ok(entries.into_iter().map(|entry| (index::name_of(&entry).map(str::to_owned), entry)).collect())
 }
-
-/// Opens a directory of the host that the user named, and makes it (and its parents) where it is missing.
-pub(crate) fn make_host_dir(path: &Path, mode: u32) -> Result<Dir> {
-    use std::os::unix::fs::DirBuilderExt;
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(mode)
-        .create(path)
-        .wrap(|| format!("make directory {}", path.display()))?;
-    Ok(Dir::open_host(path)?)
-}

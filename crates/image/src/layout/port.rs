@@ -138,7 +138,7 @@ impl LayoutSink {
             if name.reference.as_ref().is_some_and(|reference| reference.starts_with('@')) {
                 return Err(Error::new(ErrorKind::Usage, "@N names an entry to read, not one to write"));
             }
-            let dir = super::make_host_dir(&name.path, 0o755)?;
+            let dir = crate::host::make_dir(&name.path, 0o755)?;
             index::create(&dir)?;
             let blobs = files::subdirectory(&dir, "blobs", 0o755)?;
             let blobs = Blobs::new(blobs, files::subdirectory(&dir, INGEST, 0o700)?, 0o755);

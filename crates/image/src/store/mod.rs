@@ -28,7 +28,7 @@ use conex_spec::image::{Descriptor, Platform};
 use conex_sys::path::Dir;
 
 use crate::layout::blob::Blobs;
-use crate::layout::{files, index, make_host_dir};
+use crate::layout::{files, index};
 use crate::manifest::Document;
 use crate::snapshot::Snapshot;
 use crate::transfer::{BlobReader, RawManifest, Silent, Source};
@@ -78,7 +78,7 @@ impl Store {
     /// Opens the store at `path`, and makes it (mode 0700) where there is none.
     pub fn open(path: &Path) -> Result<Self> {
         let open = || {
-            let root = make_host_dir(path, 0o700)?;
+            let root = crate::host::make_dir(path, 0o700)?;
             // Setuid files and device nodes lie below.
             if conex_sys::path::stat(&root)?.st_mode & 0o077 != 0 {
                 conex_sys::path::chmod(&root, 0o700)?;

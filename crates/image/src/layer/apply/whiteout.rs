@@ -12,7 +12,7 @@ use std::sync::Arc;
 use conex_sys::path::{Dir, FileType};
 
 use super::resolve::file_type;
-use super::{Form, Parent, Tree, xattr};
+use super::{Form, Parent, Time, Tree, xattr};
 use crate::{Error, ErrorKind, Result};
 
 /// Directories in directories that a whiteout may empty by halves.
@@ -94,6 +94,8 @@ impl Tree {
             None => {}
         }
         parent.dir.make_node(name, FileType::CharacterDevice, 0, 0, 0)?;
+        // So that the same layer always gives the same tree.
+        parent.dir.set_times(name, Time::default(), Time::default())?;
         self.whiteouts.insert(path);
         Ok(())
     }
