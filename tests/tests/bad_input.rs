@@ -196,13 +196,21 @@ fn userns_a_configuration_with_three_mistakes() {
     let mut bundle = needs!(Bundle::create(&sandbox.path("bundle"), &["true"]));
     bundle.change(|config| {
         config["process"]["cwd"] = "not/absolute".into();
+        config["process"]["rlimits"] = serde_json::json!([{ "type": "RLIMIT_NONE", "soft": 1, "hard": 1 }]);
+        config["linux"]["namespaces"][1]["type"] = "pid".into();
+    });
+    let run = |bundle: &Bundle| {
+        let id = sandbox.id("mistaken");
+        sandbox.runtime(["run", "--bundle", bundle.path.to_str().unwrap(), &id]).run()
+    };
+    one_error(&run(&bundle), 1, &["/process/cwd", "/process/rlimits/0/type", "/linux/namespaces/1/type"]);
+    // What is not even of the right type is found before what breaks a rule, and also all at once.
+    bundle.change(|config| {
         config["linux"]["namespaces"][0]["type"] = "pidd".into();
         config["mounts"][1]["destination"] = 7.into();
+        config["root"]["readonly"] = "yes".into();
     });
-    let id = sandbox.id("three");
-    let bundle = bundle.path.to_str().unwrap();
-    let output = sandbox.runtime(["run", "--bundle", bundle, &id]).run();
-    one_error(&output, 1, &["/process/cwd", "/linux/namespaces/0/type", "/mounts/1/destination"]);
+    one_error(&run(&bundle), 1, &["/linux/namespaces/0/type", "/mounts/1/destination", "/root/readonly"]);
     sandbox.finish();
 }
 

@@ -30,6 +30,15 @@ pub struct Contestant<'a> {
     pub after: Box<dyn Fn(usize) + 'a>,
 }
 
+impl Contestant<'_> {
+    /// Exit code of one unmeasured round.
+    pub fn code(&self) -> Result<i32> {
+        let code = (self.command)(usize::MAX).output()?.status.code();
+        (self.after)(usize::MAX);
+        code.context("killed")
+    }
+}
+
 impl Bill {
     pub fn new(program: &Path) -> Self {
         Self { program: program.to_owned() }

@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use conex_testkit::bundle::Bundle;
 use conex_testkit::require;
 
@@ -19,6 +19,12 @@ pub fn main(bench: &Bench) -> Result<()> {
     };
     let truth = bundle("true", &["/bin/true"])?;
     let sleep = bundle("sleep", &["/bin/sleep", "1000"])?;
+
+    let seven = bundle("seven", &["/bin/sh", "-c", "exit 7"])?;
+    for (name, program) in runtimes(bench) {
+        let code = run(bench, name, program, &seven.path).code()?;
+        ensure!(code == 7, "{name} does not run containers here: exit code {code}, not 7");
+    }
 
     let mut runs: Vec<Contestant<'_>> =
         runtimes(bench).into_iter().map(|(name, program)| run(bench, name, program, &truth.path)).collect();
