@@ -3,10 +3,10 @@
 
 use std::io::IsTerminal as _;
 
-use conex_engine::container::{self, ExecOptions};
+use conex_engine::container::{self, ExecEnd, ExecOptions};
 
 use super::container_args::resolve_environment;
-use crate::error::{CommandError, CommandResult, Context as _};
+use crate::error::{CommandError, CommandResult, Context as _, Manner};
 use crate::session::Session;
 
 /// Run another program in a running container
@@ -63,5 +63,9 @@ pub(crate) fn run(args: &Args, session: &Session) -> CommandResult {
         privileged: args.privileged,
     };
     let exec = || container::exec(&engine, &container::find(&engine, name)?, &options);
-    exec().context(|| format!("exec {name}"))
+    match exec().context(|| format!("exec {name}"))? {
+        ExecEnd::Exited(code) => Ok(code),
+        // Told already: two messages about one thing would look like two things.
+        ExecEnd::Refused(error) => Ok(CommandError::from(error).exit_code(Manner::Engine)),
+    }
 }

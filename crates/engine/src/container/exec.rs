@@ -39,10 +39,19 @@ pub struct ExecOptions {
     pub privileged: bool,
 }
 
-/// Runs a program in a container and returns its exit code: 128 + n after signal n. With `detach`, 0 at once.
+/// What came of it.
+#[derive(Debug)]
+pub enum ExecEnd {
+    /// The program's exit code, 128 + n after signal n. With `detach`, 0 at once.
+    Exited(u8),
+    /// The runtime could not start it, and has said so on our standard error.
+    Refused(Error),
+}
+
+/// Runs a program in a container.
 ///
 /// An ordinary user's process joins the container's user namespace and stays there.
-pub fn exec(engine: &Engine, container: &Container, options: &ExecOptions) -> Result<u8> {
+pub fn exec(engine: &Engine, container: &Container, options: &ExecOptions) -> Result<ExecEnd> {
     let record = container.required_record()?;
     match container.state(&record, &engine.settings.run_root)? {
         State::Running => {}
@@ -59,11 +68,14 @@ pub fn exec(engine: &Engine, container: &Container, options: &ExecOptions) -> Re
     let mut child = spawn(engine, container, &record, options, &files)?;
     let status =
         if options.detach { child.wait().wrap(|| "wait for the runtime")? } else { wait(&mut child)? };
-    if let Some(words) = files.failure() {
-        return Err(runtime::failure(&words));
+    match files.failure().map(|words| runtime::failure(&words)) {
+        Some(error) if options.detach => Err(error),
+        Some(error) => Ok(ExecEnd::Refused(error)),
+        None => {
+            let code = status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or_default());
+            Ok(ExecEnd::Exited(u8::try_from(code).unwrap_or(u8::MAX)))
+        }
     }
-    let code = status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or_default());
-    Ok(u8::try_from(code).unwrap_or(u8::MAX))
 }
 
 /// The container's own process, with what is asked for otherwise.

@@ -40,7 +40,7 @@ mod wait;
 
 pub use create::{Limits, Options, Security, create};
 pub use directory::{Container, Lock, find};
-pub use exec::{ExecOptions, exec};
+pub use exec::{ExecEnd, ExecOptions, exec};
 pub use host_files::ExtraHost;
 pub use list::{Summary, has_garbage, list, records, sweep};
 pub use logs::{LogOptions, Tail, logs};
