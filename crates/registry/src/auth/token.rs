@@ -140,3 +140,42 @@ fn forever(token: &str) -> Token {
 fn is_header_text(token: &str) -> bool {
     !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::challenge;
+    use super::*;
+    use crate::http::Trust;
+    use crate::{Client, Settings};
+
+    fn realm(registry: &str, tls: bool, realm: &str) -> Result<Bearer> {
+        let client = Client::new(Settings::new("test"));
+        let host = Host::at("r", Origin::of_authority(tls, registry)?, Trust::Verified);
+        let challenges = challenge::parse(&format!("Bearer realm=\"{realm}\""));
+        Bearer::of(&client.shared, &challenges[0], &host)
+    }
+
+    #[test]
+    fn a_realm_stays_outside_our_networks_and_on_tls() {
+        for good in ["https://auth.example/token", "https://registry.example/token"] {
+            realm("registry.example", true, good).unwrap();
+        }
+        for bad in [
+            "http://auth.example/token",
+            "https://169.254.169.254/latest",
+            "https://127.0.0.1/token",
+            "https://localhost/token",
+            "https://10.1.2.3/token",
+            "https://[::1]/token",
+            "https://[::ffff:192.168.1.1]/token",
+            "file:///etc/passwd",
+            "https://user:pw@auth.example/",
+            "",
+        ] {
+            let error = realm("registry.example", true, bad).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Denied, "{bad}: {error}");
+        }
+        realm("10.0.0.1:5000", true, "https://10.1.2.3/token").unwrap();
+        realm("127.0.0.1:5000", false, "http://127.0.0.1:5001/token").unwrap();
+    }
+}

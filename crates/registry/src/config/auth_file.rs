@@ -56,7 +56,7 @@ impl AuthFile {
     pub fn find(&self, host: &str, name: &str) -> Result<Option<Login>> {
         let mut path = format!("{host}/{name}");
         loop {
-            if let Some(entry) = self.entry(&path) {
+            if let Some(entry) = self.auths.get(&path) {
                 return entry.login(&path);
             }
             match path.rfind('/') {
@@ -71,10 +71,6 @@ impl AuthFile {
             }
         }
         Ok(None)
-    }
-
-    fn entry(&self, key: &str) -> Option<&Entry> {
-        self.auths.get(key)
     }
 }
 
@@ -127,4 +123,76 @@ fn host_of(key: &str) -> Option<&str> {
     let host = rest.split('/').next()?;
     let path = &rest[host.len()..];
     (matches!(path, "" | "/" | "/v1/" | "/v2/" | "/v1" | "/v2")).then_some(host)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn basic(user: &str, password: &str) -> Option<Login> {
+        Some(Login::Basic { user: user.to_owned(), password: password.to_owned() })
+    }
+
+    fn auth(text: &str) -> String {
+        STANDARD.encode(text)
+    }
+
+    #[test]
+    fn the_longest_path_wins() {
+        let (host, org, app) = (auth("host:1"), auth("org:2"), auth("app:with:colons"));
+        let file = AuthFile::parse(&format!(
+            r#"{{"auths":{{"quay.io":{{"auth":"{host}"}},"quay.io/org":{{"auth":"{org}"}},"quay.io/org/app":{{"auth":"{app}"}}}}}}"#
+        ))
+        .unwrap();
+        assert_eq!(file.find("quay.io", "x").unwrap(), basic("host", "1"));
+        assert_eq!(file.find("quay.io", "org/x").unwrap(), basic("org", "2"));
+        assert_eq!(file.find("quay.io", "organic/x").unwrap(), basic("host", "1"));
+        assert_eq!(file.find("quay.io", "org/app").unwrap(), basic("app", "with:colons"));
+        assert_eq!(file.find("other.io", "org/app").unwrap(), None);
+        assert_eq!(file.find("quay.io.evil", "org/app").unwrap(), None);
+    }
+
+    #[test]
+    fn docker_hub_has_three_names() {
+        for key in ["docker.io", "https://index.docker.io/v1/", "index.docker.io"] {
+            let file = AuthFile::parse(&format!(r#"{{"auths":{{"{key}":{{"auth":"{}"}}}}}}"#, auth("me:x")))
+                .unwrap();
+            assert_eq!(file.find("docker.io", "library/alpine").unwrap(), basic("me", "x"), "{key}");
+        }
+        let file =
+            AuthFile::parse(r#"{"auths":{"https://old.example/v1/":{"username":"u","password":"p"}}}"#)
+                .unwrap();
+        assert_eq!(file.find("old.example", "x").unwrap(), basic("u", "p"));
+    }
+
+    #[test]
+    fn tokens_come_before_passwords() {
+        let file = AuthFile::parse(&format!(
+            r#"{{"auths":{{"a":{{"auth":"{}","identitytoken":"i"}},"b":{{"registrytoken":"r"}},"c":{{"auth":"{}"}}}}}}"#,
+            auth("me:x"),
+            auth("<token>:refresh")
+        ))
+        .unwrap();
+        assert_eq!(file.find("a", "x").unwrap(), Some(Login::Identity { token: "i".to_owned() }));
+        assert_eq!(file.find("b", "x").unwrap(), Some(Login::Bearer { token: "r".to_owned() }));
+        assert_eq!(file.find("c", "x").unwrap(), Some(Login::Identity { token: "refresh".to_owned() }));
+    }
+
+    #[test]
+    fn helpers_are_named_by_host_or_for_all() {
+        let file = AuthFile::parse(r#"{"credHelpers":{"ghcr.io":"pass"},"credsStore":"desktop"}"#).unwrap();
+        assert_eq!((file.helper("ghcr.io"), file.helper("quay.io")), (Some("pass"), Some("desktop")));
+        assert_eq!(AuthFile::parse("").unwrap().helper("quay.io"), None);
+    }
+
+    #[test]
+    fn mistakes_name_the_key_and_not_the_secret() {
+        for bad in ["!!!", &auth("nocolon")] {
+            let file = AuthFile::parse(&format!(r#"{{"auths":{{"quay.io":{{"auth":"{bad}"}}}}}}"#)).unwrap();
+            let error = file.find("quay.io", "x").unwrap_err();
+            assert!(error.to_string().contains("quay.io") && !error.to_string().contains(bad), "{error}");
+        }
+        assert!(AuthFile::parse("{").is_err());
+        assert!(AuthFile::parse("[]").unwrap().find("quay.io", "x").unwrap().is_none());
+    }
 }

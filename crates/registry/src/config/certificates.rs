@@ -48,3 +48,23 @@ impl HostCertificates {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_with_its_port_has_its_own_directory() {
+        let root = tempfile::tempdir().unwrap();
+        let directory = root.path().join("reg.example:5000");
+        fs::create_dir(&directory).unwrap();
+        for name in ["b.crt", "a.crt", "me.cert", "me.key", "notes.txt"] {
+            fs::write(directory.join(name), "").unwrap();
+        }
+        let found = HostCertificates::of_host(&[root.path().to_owned()], "reg.example:5000").unwrap();
+        assert_eq!(found.authorities, [directory.join("a.crt"), directory.join("b.crt")]);
+        assert_eq!(found.client, Some((directory.join("me.cert"), directory.join("me.key"))));
+        let other = HostCertificates::of_host(&[root.path().to_owned()], "reg.example").unwrap();
+        assert_eq!(other, HostCertificates::default());
+    }
+}

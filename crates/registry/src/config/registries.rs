@@ -10,6 +10,7 @@
 use std::collections::BTreeMap;
 
 use conex_spec::distribution::Reference;
+use conex_spec::distribution::reference::{check_host, check_name};
 use serde::Deserialize;
 
 use crate::{Error, ErrorKind, Result};
@@ -210,21 +211,114 @@ fn main(host: &str, name: &str, insecure: bool) -> Endpoint {
     Endpoint { host: host.to_owned(), name: name.to_owned(), insecure, mirror: false }
 }
 
+/// `host[:port]/name` as an endpoint. The first component is the host, with or without a dot in it.
 fn split(repository: &str, insecure: bool, mirror: bool) -> Result<Endpoint> {
-    let parsed = match repository.split_once('/') {
-        Some((host, name)) => {
-            format!("{}/{name}", if host.contains(['.', ':']) { host } else { return Err(bad(repository)) })
-        }
-        None => return Err(bad(repository)),
-    };
-    let reference: Reference = parsed.parse().map_err(|error| invalid(&format!("{error}")))?;
-    Ok(Endpoint { host: reference.host, name: reference.name, insecure, mirror })
-}
-
-fn bad(repository: &str) -> Error {
-    invalid(&format!("location leads to {repository:?}, which has no host"))
+    let bad = |what: &str| invalid(&format!("location leads to {repository:?}: {what}"));
+    let (host, name) = repository.split_once('/').ok_or_else(|| bad("no repository after the host"))?;
+    check_host(host).map_err(|what| bad(&what))?;
+    check_name(name).map_err(|what| bad(&what))?;
+    Ok(Endpoint { host: host.to_owned(), name: name.to_owned(), insecure, mirror })
 }
 
 fn invalid(what: &str) -> Error {
     Error::new(ErrorKind::Usage, format!("registries.conf: {what}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn registries(text: &str) -> Registries {
+        let mut registries = Registries::default();
+        registries.add(text).unwrap();
+        registries
+    }
+
+    /// Endpoints as `host/name`, with `!` for insecure and `~` for a mirror.
+    fn asked(registries: &Registries, reference: &str) -> Vec<String> {
+        let endpoints = registries.endpoints(&reference.parse().unwrap()).unwrap();
+        let shown = |e: &Endpoint| {
+            let (mirror, insecure) = (if e.mirror { "~" } else { "" }, if e.insecure { "!" } else { "" });
+            format!("{mirror}{insecure}{}/{}", e.host, e.name)
+        };
+        endpoints.iter().map(shown).collect()
+    }
+
+    const DIGEST: &str = "@sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a";
+
+    #[test]
+    fn without_rules_the_name_is_the_place() {
+        assert_eq!(asked(&Registries::default(), "alpine"), ["docker.io/library/alpine"]);
+    }
+
+    #[test]
+    fn the_longest_prefix_leads_to_mirrors_and_location() {
+        let found = registries(
+            r#"
+            [[registry]]
+            location = "quay.io"
+            [[registry]]
+            prefix = "quay.io/org"
+            location = "internal:5000/copies/"
+            insecure = true
+            [[registry.mirror]]
+            location = "mirror.example/x"
+            [[registry.mirror]]
+            location = "tags.example/y"
+            insecure = true
+            pull-from-mirror = "tag-only"
+            [[registry.mirror]]
+            location = "digests.example/z"
+            pull-from-mirror = "digest-only"
+            "#,
+        );
+        assert_eq!(
+            asked(&found, "quay.io/org/app:1"),
+            ["~mirror.example/x/app", "~!tags.example/y/app", "!internal:5000/copies/app"]
+        );
+        assert_eq!(
+            asked(&found, &format!("quay.io/org/app{DIGEST}")),
+            ["~mirror.example/x/app", "~digests.example/z/app", "!internal:5000/copies/app"]
+        );
+        assert_eq!(asked(&found, "quay.io/organic/app"), ["quay.io/organic/app"], "a prefix ends at a slash");
+    }
+
+    #[test]
+    fn a_wildcard_matches_sub_domains_only() {
+        let found = registries("[[registry]]\nprefix = \"*.example.org\"\ninsecure = true");
+        assert_eq!(asked(&found, "a.example.org/x"), ["!a.example.org/x"]);
+        assert_eq!(asked(&found, "example.org/x"), ["example.org/x"]);
+    }
+
+    #[test]
+    fn a_blocked_registry_is_refused_with_its_rule() {
+        let found = registries("[[registry]]\nlocation = \"evil.example\"\nblocked = true");
+        let error = found.endpoints(&"evil.example/x".parse().unwrap()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Denied);
+        assert!(error.hint().unwrap().contains("evil.example"));
+    }
+
+    #[test]
+    fn a_drop_in_replaces_whole_tables() {
+        let mut found =
+            registries("[[registry]]\nlocation = \"a.example\"\ninsecure = true\n[aliases]\nx = \"y.io/x\"");
+        found.add("[[registry]]\nlocation = \"a.example\"\n[aliases]\nz = \"y.io/z\"\nx = \"\"").unwrap();
+        assert_eq!(asked(&found, "a.example/x"), ["a.example/x"]);
+        assert_eq!(found.aliases.into_iter().collect::<Vec<_>>(), [("z".to_owned(), "y.io/z".to_owned())]);
+    }
+
+    #[test]
+    fn mistakes_say_where() {
+        for (text, part) in [
+            ("[[registry]]\ninsecure = 1", "line 2"),
+            ("[[registry]]\ninsecure = true", "neither prefix nor location"),
+            ("[registries.search]\nregistries = []", "version 1"),
+            ("short-name-mode = \"sometimes\"", "line 1"),
+        ] {
+            let error = Registries::default().add(text).unwrap_err();
+            assert!(error.to_string().contains(part), "{text}: {error}");
+        }
+        let bad = registries("[[registry]]\nprefix = \"a.example\"\nlocation = \"UPPER/CASE\"");
+        assert!(bad.endpoints(&"a.example/x".parse().unwrap()).is_err());
+    }
 }

@@ -18,7 +18,7 @@ mod url;
 
 pub(crate) use agent::{Agents, Trust};
 pub(crate) use answer::Answer;
-pub(crate) use failure::Failure;
+pub(crate) use failure::{Failure, printable};
 pub(crate) use host::{Ask, Host, Sending};
 pub(crate) use retry::Pauses;
 pub(crate) use url::{Origin, escape, is_internal, join, parse as parse_uri, with_query};

@@ -6,6 +6,7 @@ mod auth;
 mod image;
 mod listing;
 mod manifest;
+mod mirror;
 mod pull;
 mod push;
 mod redirect;

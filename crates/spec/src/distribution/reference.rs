@@ -140,7 +140,8 @@ pub fn check_tag(tag: &str) -> Result<(), String> {
     Err(format!("tag {tag:?} must be 1 to 128 of the characters A-Z a-z 0-9 _ . - and not start with . or -"))
 }
 
-fn check_host(host: &str) -> Result<(), String> {
+/// `host[:port]`: a name, an IPv4 address, or an IPv6 address in brackets.
+pub fn check_host(host: &str) -> Result<(), String> {
     let (domain, port) = match host.rsplit_once(':') {
         Some((domain, port)) if !host.ends_with(']') => (domain, Some(port)),
         _ => (host, None),
