@@ -4,9 +4,9 @@
 use conex_spec::image::{Descriptor, ImageConfig, Index, Manifest, Platform, media_type};
 use conex_spec::{ChainId, DiffId, Digest};
 
-use crate::manifest::{self, Document, MAX_MANIFEST};
+use crate::manifest::{self, Document};
 use crate::transfer::{RawManifest, Source};
-use crate::verify::{VerifyingReader, sha256};
+use crate::verify::{self, sha256};
 use crate::{Error, ErrorKind, Result, Wrap};
 
 /// Indexes in indexes.
@@ -116,18 +116,9 @@ fn read_config(source: &dyn Source, manifest: &Manifest) -> Result<ImageConfig> 
         let message = format!("{} is an artifact, not an image that can run", descriptor.media_type);
         return Err(Error::new(ErrorKind::Unsupported, message));
     }
-    let bytes = read_small(source, descriptor).wrap(|| "configuration")?;
-    manifest::parse_strictly(&bytes).wrap(|| format!("configuration {}", descriptor.digest))
-}
-
-/// A blob of at most 4 MiB, verified.
-pub(crate) fn read_small(source: &dyn Source, descriptor: &Descriptor) -> Result<Vec<u8>> {
-    if descriptor.size > MAX_MANIFEST {
-        return Err(Error::invalid(format!("{} bytes are more than 4 MiB", descriptor.size)));
-    }
-    let mut reader = VerifyingReader::new(source.open_blob(descriptor, 0)?.reader, descriptor);
-    let mut bytes = Vec::new();
-    std::io::Read::read_to_end(&mut reader, &mut bytes)?;
-    reader.finish()?;
-    Ok(bytes)
+    let read = || {
+        let bytes = verify::read_small(source.open_blob(descriptor, 0)?.reader, descriptor)?;
+        manifest::parse_strictly(&bytes)
+    };
+    read().wrap(|| format!("configuration {}", descriptor.digest))
 }

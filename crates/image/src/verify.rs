@@ -9,6 +9,7 @@ use conex_spec::image::Descriptor;
 use conex_spec::{Algorithm, Digest};
 use sha2::{Digest as _, Sha256, Sha512};
 
+use crate::manifest::MAX_MANIFEST;
 use crate::{Error, Result};
 
 /// A hash under way.
@@ -98,6 +99,18 @@ impl<R: Read> Read for VerifyingReader<R> {
     }
 }
 
+/// Reads a whole blob of at most 4 MiB, verified.
+pub(crate) fn read_small(input: impl Read, descriptor: &Descriptor) -> Result<Vec<u8>> {
+    if descriptor.size > MAX_MANIFEST {
+        return Err(Error::invalid(format!("{} bytes are more than 4 MiB", descriptor.size)));
+    }
+    let mut reader = VerifyingReader::new(input, descriptor);
+    let mut bytes = Vec::new();
+    reader.read_to_end(&mut bytes)?;
+    reader.finish()?;
+    Ok(bytes)
+}
+
 /// Size first, then digest: the message is about what is easier to understand.
 pub fn check(expected: &Digest, size: u64, found: &Digest, seen: u64) -> Result<()> {
     if seen > size {
@@ -106,10 +119,10 @@ pub fn check(expected: &Digest, size: u64, found: &Digest, seen: u64) -> Result<
         )));
     }
     if seen < size {
-        return Err(Error::invalid(format!("blob {expected}: {seen} bytes instead of {size}")));
+        return Err(Error::invalid(format!("{seen} bytes instead of {size}")));
     }
     if found != expected {
-        return Err(Error::invalid(format!("blob {expected}: the content has the digest {found}")));
+        return Err(Error::invalid(format!("the content has the digest {found}, not {expected}")));
     }
     Ok(())
 }

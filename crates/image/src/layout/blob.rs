@@ -72,16 +72,8 @@ impl Blobs {
 
     /// A small blob, verified.
     pub(crate) fn read(&self, descriptor: &Descriptor) -> Result<Vec<u8>> {
-        let limit = crate::manifest::MAX_MANIFEST;
-        if descriptor.size > limit {
-            return Err(Error::invalid(format!("blob {}: larger than {limit} bytes", descriptor.digest)));
-        }
         let file = self.open(&descriptor.digest)?;
-        let mut reader = verify::VerifyingReader::new(file, descriptor);
-        let mut bytes = Vec::new();
-        reader.read_to_end(&mut bytes)?;
-        reader.finish()?;
-        Ok(bytes)
+        verify::read_small(file, descriptor).wrap(|| format!("blob {}", descriptor.digest))
     }
 
     pub(crate) fn remove(&self, digest: &Digest) -> Result<()> {

@@ -212,7 +212,7 @@ fn wrong_content_does_not_come_in() {
             let digest = m.manifest.layers[1].digest.clone();
             m.blobs.get_mut(&digest).unwrap().truncate(1000);
         }),
-        ("size lies", "has the digest", |m| {
+        ("size lies", "bytes that were promised", |m| {
             m.manifest.layers[1].size -= 1;
             m.reseal();
         }),
