@@ -110,14 +110,12 @@ impl Repository {
                 }
                 Err(error) => error,
             };
-            let again = matches!(error.kind(), ErrorKind::Unreachable | ErrorKind::Denied);
-            match if again { pauses.next(None) } else { None } {
-                Some(pause) => thread::sleep(pause),
-                None => {
-                    self.cancel(&session);
-                    return Err(error);
-                }
-            }
+            let pause = pauses.next(None).filter(|_| error.kind() == ErrorKind::Unreachable);
+            let Some(pause) = pause else {
+                self.cancel(&session);
+                return Err(error);
+            };
+            thread::sleep(pause);
             whole = false;
             self.find_offset(&mut session, &blob.digest)?;
         }

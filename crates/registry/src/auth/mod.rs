@@ -94,11 +94,6 @@ impl Auth {
         let challenges: Vec<_> = values.flat_map(challenge::parse).collect();
         state.answer(shared, host, &challenges, scopes, used)
     }
-
-    /// Drops a token that was refused.
-    pub(crate) fn forget(&self, used: Option<&str>) {
-        lock(&self.state).tokens.retain(|_, token| Some(token.header.as_str()) != used);
-    }
 }
 
 impl State {

@@ -118,8 +118,8 @@ mod tests {
     fn a_helper_that_misbehaves_is_ended_and_told() {
         for (script, part) in [
             ("echo locked; exit 1", "locked"),
-            ("sleep 60", "no answer within"),
-            ("yes", "longer than"),
+            ("exec sleep 60", "no answer within"),
+            ("exec yes", "longer than"),
             (r#"echo '{"Secret": s3cret'"#, "not the JSON"),
         ] {
             let error = asked(script).unwrap_err();

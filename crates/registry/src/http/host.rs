@@ -189,16 +189,16 @@ impl Host {
             // A storage host behind a redirect: our login is none of its business.
             return Err(Failure::of_answer(answer));
         }
-        if matches!(ask.body, Sending::Stream(..)) {
-            // The stream is spent. The next try of the caller starts with a fresh token.
-            self.auth.forget(secret.as_deref());
-            return Err(Failure::of_answer(answer));
-        }
         let Some(secret) =
             self.auth.challenged(shared, self, &answer.headers, &ask.scopes, secret.as_deref())?
         else {
             return Err(Failure::of_answer(answer));
         };
+        if matches!(ask.body, Sending::Stream(..)) {
+            // The stream is spent; the next try of the caller begins with the new token.
+            let what = format!("{}: the login ended during the upload", answer.place());
+            return Err(Error::new(ErrorKind::Unreachable, what).into());
+        }
         answer.finish();
         judge(self.follow(shared, ask, Some(&secret))?, ask.expected)
     }

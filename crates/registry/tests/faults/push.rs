@@ -201,6 +201,35 @@ fn an_upload_elsewhere_gets_no_secret() {
 }
 
 #[test]
+fn a_token_that_ends_during_an_upload_is_renewed() {
+    let (issued, upload) = (std::sync::atomic::AtomicUsize::new(0), Mutex::new(Upload::default()));
+    let server = Server::start(move |seen| {
+        if seen.target.starts_with("/token") {
+            let number = issued.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+            return Reply::new(200, format!(r#"{{"token":"t{number}"}}"#));
+        }
+        let stale = seen.method == "PUT" && seen.header("authorization") == Some("Bearer t0");
+        if seen.header("authorization").is_none() || stale {
+            let realm = format!("Bearer realm=\"http://{}/token\"", seen.header("host").unwrap());
+            return Reply::new(401, "").header("www-authenticate", realm);
+        }
+        let here = "/v2/a/b/blobs/uploads/1";
+        match seen.method.as_str() {
+            "HEAD" => Reply::new(404, ""),
+            "POST" => Reply::new(202, "").header("location", here),
+            "GET" => Reply::new(204, "").header("location", here),
+            _ => {
+                upload.lock().unwrap().bytes.extend_from_slice(&seen.body);
+                Reply::new(if seen.method == "PUT" { 201 } else { 202 }, "").header("location", here)
+            }
+        }
+    });
+    assert_eq!(put(&server).unwrap(), [Outcome::Copied]);
+    assert_eq!(server.count("GET", "/token"), 2);
+    assert_eq!(server.count("PATCH", ""), 1);
+}
+
+#[test]
 fn a_manifest_is_sent_as_it_is_and_its_receipt_checked() {
     let image = Image::new();
     let raw = Memory(image.clone()).resolve().unwrap();
