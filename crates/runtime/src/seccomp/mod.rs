@@ -1,9 +1,38 @@
 // SPDX-License-Identifier: Apache-2.0
 //! A seccomp profile becomes a classic BPF program. Pure: loading it is `sys`'s job.
+//!
+//! ```text
+//!  A = arch ── is it one of the profile's? ── no ──► kill the thread
+//!                 │ yes, this one
+//!  A = number ── binary search over stretches of equal treatment
+//!                 ├ one answer for all of them ──► return it
+//!                 └ rules with arguments ──► the first whose comparisons all hold, else the default
+//! ```
+//!
+//! What libseccomp and runc do with a profile is what this does: the native architecture is always in; x32 calls are
+//! x86_64 ones with bit 30; names that an architecture lacks are skipped there; a rule that repeats the default is
+//! none; a rule without arguments beats those with; two comparisons of one argument are alternatives; on x86 the socket
+//! and System V calls are reached through `socketcall` and `ipc`, too. A call newer than the newest in a restrictive
+//! profile gets ENOSYS, so that programs fall back to what its author knew.
 
-use conex_spec::runtime::Seccomp;
-use conex_sys::seccomp::{Instruction, NEW_LISTENER};
+mod program;
+mod table;
+
+use std::collections::BTreeMap;
+
+use conex_spec::runtime::{Action, Operator, Seccomp, SeccompFlag, SyscallArg, SyscallRule};
+use conex_sys::seccomp::{Instruction, MAX_INSTRUCTIONS, NEW_LISTENER};
 use serde::Serialize;
+
+/// The architectures that a profile may name and get a filter for.
+pub const ARCHITECTURES: [&str; 5] =
+    ["SCMP_ARCH_AARCH64", "SCMP_ARCH_ARM", "SCMP_ARCH_X32", "SCMP_ARCH_X86", "SCMP_ARCH_X86_64"];
+
+const KILL_THREAD: u32 = 0;
+const ENOSYS: u32 = 0x0005_0000 | 38;
+const EPERM: u32 = 1;
+/// Bit 30 of an x86_64 system call number.
+const X32_BIT: u32 = 0x4000_0000;
 
 /// What seccomp(2) with SECCOMP_SET_MODE_FILTER takes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -26,9 +55,308 @@ fn program_length<S: serde::Serializer>(program: &[Instruction], writer: S) -> R
     writer.serialize_u64(program.len() as u64)
 }
 
+/// In the order of the table's columns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Architecture {
+    X86_64,
+    X86,
+    X32,
+    Aarch64,
+    Arm,
+}
+
+impl Architecture {
+    const NATIVE: Self = if cfg!(target_arch = "aarch64") { Self::Aarch64 } else { Self::X86_64 };
+
+    fn parse(name: &str) -> Option<Self> {
+        Some(match name {
+            "SCMP_ARCH_X86_64" => Self::X86_64,
+            "SCMP_ARCH_X86" => Self::X86,
+            "SCMP_ARCH_X32" => Self::X32,
+            "SCMP_ARCH_AARCH64" => Self::Aarch64,
+            "SCMP_ARCH_ARM" => Self::Arm,
+            _ => return None,
+        })
+    }
+
+    /// `AUDIT_ARCH_*`: what the kernel reports.
+    fn audit(self) -> u32 {
+        match self {
+            Self::X86_64 | Self::X32 => 0xc000_003e,
+            Self::X86 => 0x4000_0003,
+            Self::Aarch64 => 0xc000_00b7,
+            Self::Arm => 0x4000_0028,
+        }
+    }
+}
+
 /// Compiles a profile for the machine that this program runs on.
-pub fn compile(_profile: &Seccomp) -> Result<Filter, CompileError> {
-    Err(CompileError { message: "the seccomp compiler is not written yet".into() })
+pub fn compile(profile: &Seccomp) -> Result<Filter, CompileError> {
+    let default = answer(profile.default_action, profile.default_errno_ret);
+    let rules: Vec<_> = profile
+        .syscalls
+        .iter()
+        .map(|rule| (rule, answer(rule.action, rule.errno_ret)))
+        .filter(|(_, answer)| *answer != default)
+        .collect();
+    let calls = Calls::new(profile, default, &rules);
+    let program = whole_program(&architectures(profile), &calls);
+    if program.len() > MAX_INSTRUCTIONS {
+        let length = program.len();
+        return Err(CompileError {
+            message: format!(
+                "the filter would have {length} instructions, the kernel takes {MAX_INSTRUCTIONS}"
+            ),
+        });
+    }
+    let notifies = rules.iter().any(|(rule, _)| rule.action == Action::Notify);
+    Ok(Filter { program, flags: flags(profile, notifies) })
+}
+
+/// Those of the profile that can occur, native first. What cannot be filtered cannot run here either.
+fn architectures(profile: &Seccomp) -> Vec<Architecture> {
+    let mut list = vec![Architecture::NATIVE];
+    for name in &profile.architectures {
+        list.extend(Architecture::parse(name).filter(|architecture| !list.contains(architecture)));
+    }
+    list
+}
+
+/// `SECCOMP_RET_*` with its data.
+fn answer(action: Action, errno: Option<u32>) -> u32 {
+    let errno = errno.unwrap_or(EPERM) & 0xffff;
+    match action {
+        Action::KillThread => KILL_THREAD,
+        Action::KillProcess => 0x8000_0000,
+        Action::Trap => 0x0003_0000,
+        Action::Errno => 0x0005_0000 | errno,
+        Action::Notify => 0x7fc0_0000,
+        Action::Trace => 0x7ff0_0000 | errno,
+        Action::Log => 0x7ffc_0000,
+        Action::Allow => 0x7fff_0000,
+    }
+}
+
+/// TSYNC is for other threads, of which there are none; WAIT_KILLABLE_RECV is refused without a listener.
+fn flags(profile: &Seccomp, notifies: bool) -> u32 {
+    let mut flags = if notifies { NEW_LISTENER } else { 0 };
+    for flag in &profile.flags {
+        flags |= match flag {
+            SeccompFlag::Log => 1 << 1,
+            SeccompFlag::SpecAllow => 1 << 2,
+            SeccompFlag::WaitKillableRecv if notifies => 1 << 5,
+            SeccompFlag::Tsync | SeccompFlag::WaitKillableRecv => 0,
+        };
+    }
+    flags
+}
+
+/// The profile, by system call.
+struct Calls<'a> {
+    default: u32,
+    /// Whether calls that the profile's author could not know are answered with ENOSYS.
+    newer_is_enosys: bool,
+    /// Every name of a rule, with the rule; names that no architecture has are left out.
+    rules: Vec<(table::Numbers, &'a SyscallRule, u32)>,
+    /// Every number that the profile names at all, also in rules that repeat the default.
+    named: Vec<table::Numbers>,
+    /// For x86: what `socketcall` and `ipc` stand for.
+    multiplexed: Vec<(u32, SyscallArg, u32)>,
+}
+
+impl<'a> Calls<'a> {
+    fn new(profile: &Seccomp, default: u32, rules: &[(&'a SyscallRule, u32)]) -> Self {
+        let permissive = matches!(profile.default_action, Action::Allow | Action::Log | Action::Trace);
+        let mut found = Vec::new();
+        let mut multiplexed = Vec::new();
+        for (rule, answer) in rules {
+            for name in &rule.names {
+                found.extend(table::find(name).map(|numbers| (numbers, *rule, *answer)));
+                if rule.args.is_empty() {
+                    multiplexed.extend(multiplex(name).map(|(number, call)| (number, call, *answer)));
+                }
+            }
+        }
+        let named = if permissive || default == ENOSYS {
+            Vec::new()
+        } else {
+            profile
+                .syscalls
+                .iter()
+                .flat_map(|rule| &rule.names)
+                .filter_map(|name| table::find(name))
+                .collect()
+        };
+        Self { default, newer_is_enosys: !permissive && default != ENOSYS, rules: found, named, multiplexed }
+    }
+
+    /// Each number of an architecture that is not treated as the default, with its piece of program; then, from the
+    /// first number that is too new, ENOSYS.
+    fn pieces(&self, architecture: Architecture) -> BTreeMap<u32, Vec<Instruction>> {
+        let mut by_number: BTreeMap<u32, Vec<(&[SyscallArg], u32)>> = BTreeMap::new();
+        for (numbers, rule, answer) in &self.rules {
+            if let Some(number) = numbers.of(architecture) {
+                by_number.entry(number).or_default().push((&rule.args, *answer));
+            }
+        }
+        if architecture == Architecture::X86 {
+            for (number, call, answer) in &self.multiplexed {
+                by_number.entry(*number).or_default().push((std::slice::from_ref(call), *answer));
+            }
+        }
+        by_number.into_iter().map(|(number, rules)| (number, self.piece(&rules))).collect()
+    }
+
+    fn piece(&self, rules: &[(&[SyscallArg], u32)]) -> Vec<Instruction> {
+        // The kernel would also take the strictest of several filters' answers.
+        let strictest = |answer: &u32| (answer & 0xffff_0000).cast_signed();
+        let whole = rules.iter().filter(|(args, _)| args.is_empty()).map(|(_, answer)| *answer);
+        if let Some(answer) = whole.min_by_key(strictest) {
+            return vec![program::answer(answer)];
+        }
+        let mut piece = Vec::new();
+        for (comparisons, answer) in rules {
+            if repeats_an_argument(comparisons) {
+                for one in *comparisons {
+                    program::if_all(std::slice::from_ref(one), *answer, &mut piece);
+                }
+            } else {
+                program::if_all(comparisons, *answer, &mut piece);
+            }
+        }
+        piece.push(program::answer(self.default));
+        piece
+    }
+
+    /// The first number that the profile's author did not know.
+    fn first_unknown(&self, architecture: Architecture) -> Option<u32> {
+        if !self.newer_is_enosys {
+            return None;
+        }
+        self.named.iter().filter_map(|numbers| numbers.of(architecture)).max().map(|last| last + 1)
+    }
+}
+
+fn repeats_an_argument(comparisons: &[SyscallArg]) -> bool {
+    comparisons
+        .iter()
+        .enumerate()
+        .any(|(at, one)| comparisons[..at].iter().any(|earlier| earlier.index == one.index))
+}
+
+/// On x86: the call that stands for a named one, and the first argument that says so.
+fn multiplex(name: &str) -> Option<(u32, SyscallArg)> {
+    const SOCKETCALL: (u32, &[(&str, u64)]) = (
+        102,
+        &[
+            ("socket", 1),
+            ("bind", 2),
+            ("connect", 3),
+            ("listen", 4),
+            ("accept", 5),
+            ("getsockname", 6),
+            ("getpeername", 7),
+            ("socketpair", 8),
+            ("send", 9),
+            ("recv", 10),
+            ("sendto", 11),
+            ("recvfrom", 12),
+            ("shutdown", 13),
+            ("setsockopt", 14),
+            ("getsockopt", 15),
+            ("sendmsg", 16),
+            ("recvmsg", 17),
+            ("accept4", 18),
+            ("recvmmsg", 19),
+            ("sendmmsg", 20),
+        ],
+    );
+    const IPC: (u32, &[(&str, u64)]) = (
+        117,
+        &[
+            ("semop", 1),
+            ("semget", 2),
+            ("semctl", 3),
+            ("semtimedop", 4),
+            ("msgsnd", 11),
+            ("msgrcv", 12),
+            ("msgget", 13),
+            ("msgctl", 14),
+            ("shmat", 21),
+            ("shmdt", 22),
+            ("shmget", 23),
+            ("shmctl", 24),
+        ],
+    );
+    [SOCKETCALL, IPC].into_iter().find_map(|(number, calls)| {
+        let (_, value) = calls.iter().find(|(call, _)| *call == name)?;
+        Some((number, SyscallArg { index: 0, value: *value, value_two: 0, op: Operator::Equal }))
+    })
+}
+
+fn whole_program(architectures: &[Architecture], calls: &Calls<'_>) -> Vec<Instruction> {
+    let mut program = vec![program::load(program::ARCHITECTURE)];
+    for architecture in architectures.iter().filter(|one| **one != Architecture::X32) {
+        let both = *architecture == Architecture::X86_64 && architectures.contains(&Architecture::X32);
+        let section = section(*architecture, both, calls);
+        program::if_equal(architecture.audit(), &section, &mut program);
+    }
+    program.push(program::answer(KILL_THREAD));
+    program
+}
+
+/// All numbers of one architecture, as the kernel reports it.
+fn section(architecture: Architecture, with_x32: bool, calls: &Calls<'_>) -> Vec<Instruction> {
+    let mut stretches = Stretches::new(calls.default);
+    stretches.add(calls.pieces(architecture), calls.first_unknown(architecture));
+    if with_x32 {
+        stretches.begin(X32_BIT, vec![program::answer(calls.default)]);
+        stretches.add(calls.pieces(Architecture::X32), calls.first_unknown(Architecture::X32));
+    } else if architecture == Architecture::X86_64 {
+        stretches.begin(X32_BIT, vec![program::answer(KILL_THREAD)]);
+        // A tracer writes -1 to skip a call.
+        stretches.begin(u32::MAX, vec![program::answer(calls.default)]);
+    }
+    let pieces: Vec<_> = stretches.0.iter().map(|(first, piece)| (*first, piece.as_slice())).collect();
+    let mut program = vec![program::load(program::NUMBER)];
+    program::search(&pieces, &mut program);
+    program
+}
+
+/// Numbers that are treated alike, side by side: the first number of each stretch and its piece.
+struct Stretches(Vec<(u32, Vec<Instruction>)>, u32);
+
+impl Stretches {
+    fn new(default: u32) -> Self {
+        Self(vec![(0, vec![program::answer(default)])], default)
+    }
+
+    /// From this number on another treatment; none if it is the same one.
+    fn begin(&mut self, first: u32, piece: Vec<Instruction>) {
+        match self.0.last_mut() {
+            Some((_, before)) if *before == piece => {}
+            Some((start, before)) if *start == first => *before = piece,
+            _ => self.0.push((first, piece)),
+        }
+    }
+
+    fn add(&mut self, pieces: BTreeMap<u32, Vec<Instruction>>, first_unknown: Option<u32>) {
+        let default = vec![program::answer(self.1)];
+        let mut next = None;
+        for (number, piece) in pieces {
+            if let Some(next) = next.filter(|next| *next != number) {
+                self.begin(next, default.clone());
+            }
+            self.begin(number, piece);
+            next = Some(number + 1);
+        }
+        if let Some(next) = next {
+            self.begin(next, default);
+        }
+        if let Some(first) = first_unknown {
+            self.begin(first, vec![program::answer(ENOSYS)]);
+        }
+    }
 }
 
 /// A profile that cannot become a program.
@@ -44,3 +372,6 @@ impl std::fmt::Display for CompileError {
 }
 
 impl std::error::Error for CompileError {}
+
+#[cfg(test)]
+mod tests;

@@ -85,9 +85,9 @@ pub struct Rlimit {
     #[serde(rename = "type")]
     pub kind: Resource,
     #[serde(default)]
-    pub soft: u64,
-    #[serde(default)]
     pub hard: u64,
+    #[serde(default)]
+    pub soft: u64,
 }
 
 /// getrlimit(2)'s resources, with the kernel's numbers on most architectures.

@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Pieces of classic BPF. Every piece ends in returns on all its ways, so pieces can be put side by side without
+//! knowing where they come to lie.
+
+use conex_spec::runtime::{Operator, SyscallArg};
+use conex_sys::seccomp::Instruction;
+
+/// `BPF_*` of linux/bpf_common.h, put together.
+const LOAD_WORD: u16 = 0x20;
+const AND: u16 = 0x54;
+const JUMP: u16 = 0x05;
+const JUMP_EQUAL: u16 = 0x15;
+const JUMP_GREATER: u16 = 0x25;
+const JUMP_GREATER_EQUAL: u16 = 0x35;
+const RETURN: u16 = 0x06;
+
+/// Offsets in `struct seccomp_data`.
+pub(super) const NUMBER: u32 = 0;
+pub(super) const ARCHITECTURE: u32 = 4;
+const ARGUMENTS: u32 = 16;
+
+const fn instruction(code: u16, jump_true: u8, jump_false: u8, operand: u32) -> Instruction {
+    Instruction { code, jump_true, jump_false, operand }
+}
+
+pub(super) const fn load(offset: u32) -> Instruction {
+    instruction(LOAD_WORD, 0, 0, offset)
+}
+
+pub(super) const fn answer(value: u32) -> Instruction {
+    instruction(RETURN, 0, 0, value)
+}
+
+/// If A equals `value` then `then`, else what follows.
+pub(super) fn if_equal(value: u32, then: &[Instruction], program: &mut Vec<Instruction>) {
+    // A conditional jump reaches 255 instructions, an unconditional one all of them.
+    program.push(instruction(JUMP_EQUAL, 1, 0, value));
+    program.push(instruction(JUMP, 0, 0, length(then)));
+    program.extend_from_slice(then);
+}
+
+fn length(piece: &[Instruction]) -> u32 {
+    u32::try_from(piece.len()).unwrap_or(u32::MAX)
+}
+
+/// A piece for every stretch of numbers: `stretches` has the first number of each and the piece for it; the first one
+/// begins at 0. A binary search with A = the number.
+pub(super) fn search(stretches: &[(u32, &[Instruction])], program: &mut Vec<Instruction>) {
+    if let [(_, only)] = stretches {
+        program.extend_from_slice(only);
+        return;
+    }
+    let (low, high) = stretches.split_at(stretches.len() / 2);
+    let at = program.len();
+    program.push(instruction(JUMP_GREATER_EQUAL, 0, 0, high[0].0));
+    search(low, program);
+    match u8::try_from(program.len() - at - 1) {
+        Ok(distance) => program[at].jump_true = distance,
+        Err(_) => {
+            let distance = length(&program[at + 1..]);
+            program[at].jump_false = 1;
+            program.insert(at + 1, instruction(JUMP, 0, 0, distance));
+        }
+    }
+    search(high, program);
+}
+
+/// Where a test goes on.
+#[derive(Clone, Copy)]
+enum Way {
+    Next,
+    /// This comparison holds.
+    Pass,
+    /// It does not, so the rule does not match.
+    Fail,
+}
+
+/// If all comparisons hold, the answer; else what follows.
+pub(super) fn if_all(comparisons: &[SyscallArg], value: u32, program: &mut Vec<Instruction>) {
+    let start = program.len();
+    let mut failing = Vec::new();
+    for comparison in comparisons {
+        compare(comparison, program, &mut failing);
+    }
+    program.push(answer(value));
+    let end = program.len();
+    // At most six comparisons of at most six instructions: always within reach.
+    debug_assert!(end - start < 255);
+    for (at, on_true) in failing {
+        let distance = u8::try_from(end - at - 1).unwrap_or(u8::MAX);
+        if on_true {
+            program[at].jump_true = distance;
+        } else {
+            program[at].jump_false = distance;
+        }
+    }
+}
+
+/// One comparison in two halves, the high one first. `failing` collects the jumps that leave the rule.
+fn compare(comparison: &SyscallArg, program: &mut Vec<Instruction>, failing: &mut Vec<(usize, bool)>) {
+    use Way::{Fail, Next, Pass};
+    let low = ARGUMENTS + 8 * comparison.index;
+    let half = |value: u64| ((value >> 32) as u32, value as u32);
+    let (high_value, low_value) = half(comparison.value);
+    let test = |code, value, on_true, on_false| (instruction(code, 0, 0, value), on_true, on_false);
+    let plain = |instruction| (instruction, Next, Next);
+    let is_above = |code, yes: Way, no: Way| {
+        vec![
+            plain(load(low + 4)),
+            test(JUMP_GREATER, high_value, yes, Next),
+            test(JUMP_EQUAL, high_value, Next, no),
+            plain(load(low)),
+            test(code, low_value, yes, no),
+        ]
+    };
+    let steps = match comparison.op {
+        Operator::Equal => vec![
+            plain(load(low + 4)),
+            test(JUMP_EQUAL, high_value, Next, Fail),
+            plain(load(low)),
+            test(JUMP_EQUAL, low_value, Pass, Fail),
+        ],
+        Operator::NotEqual => vec![
+            plain(load(low + 4)),
+            test(JUMP_EQUAL, high_value, Next, Pass),
+            plain(load(low)),
+            test(JUMP_EQUAL, low_value, Fail, Pass),
+        ],
+        Operator::Greater => is_above(JUMP_GREATER, Pass, Fail),
+        Operator::GreaterEqual => is_above(JUMP_GREATER_EQUAL, Pass, Fail),
+        Operator::Less => is_above(JUMP_GREATER_EQUAL, Fail, Pass),
+        Operator::LessEqual => is_above(JUMP_GREATER, Fail, Pass),
+        Operator::MaskedEqual => {
+            let (high_wanted, low_wanted) = half(comparison.value_two);
+            vec![
+                plain(load(low + 4)),
+                plain(instruction(AND, 0, 0, high_value)),
+                test(JUMP_EQUAL, high_wanted, Next, Fail),
+                plain(load(low)),
+                plain(instruction(AND, 0, 0, low_value)),
+                test(JUMP_EQUAL, low_wanted, Pass, Fail),
+            ]
+        }
+    };
+    let start = program.len();
+    let end = start + steps.len();
+    for (offset, (mut instruction, on_true, on_false)) in steps.into_iter().enumerate() {
+        let at = start + offset;
+        let to_end = u8::try_from(end - at - 1).unwrap_or(u8::MAX);
+        for (way, is_true) in [(on_true, true), (on_false, false)] {
+            match way {
+                Next => {}
+                Pass if is_true => instruction.jump_true = to_end,
+                Pass => instruction.jump_false = to_end,
+                Fail => failing.push((at, is_true)),
+            }
+        }
+        program.push(instruction);
+    }
+}

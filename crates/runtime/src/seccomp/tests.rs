@@ -1,0 +1,356 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The compiler against the definition: each profile is evaluated directly, and its program by an interpreter of
+//! classic BPF, for every architecture, every number around the table's, and arguments around the profile's values.
+
+use super::*;
+
+const ALLOW: u32 = 0x7fff_0000;
+const EPERM_ANSWER: u32 = 0x0005_0001;
+
+struct Data {
+    architecture: u32,
+    number: u32,
+    arguments: [u64; 6],
+}
+
+/// The kernel's machine, as far as seccomp allows it.
+fn run(program: &[Instruction], data: &Data) -> u32 {
+    let word = |offset: u32| match offset {
+        0 => data.number,
+        4 => data.architecture,
+        16..64 => {
+            let argument = data.arguments[(offset as usize - 16) / 8];
+            if offset.is_multiple_of(8) { argument as u32 } else { (argument >> 32) as u32 }
+        }
+        other => panic!("load from {other}"),
+    };
+    let (mut at, mut accumulator) = (0, 0);
+    loop {
+        let step = program[at];
+        let branch = |holds| usize::from(if holds { step.jump_true } else { step.jump_false });
+        at += 1 + match step.code {
+            0x20 => {
+                accumulator = word(step.operand);
+                0
+            }
+            0x54 => {
+                accumulator &= step.operand;
+                0
+            }
+            0x05 => step.operand as usize,
+            0x15 => branch(accumulator == step.operand),
+            0x25 => branch(accumulator > step.operand),
+            0x35 => branch(accumulator >= step.operand),
+            0x06 => return step.operand,
+            other => panic!("instruction {other:#x}"),
+        };
+    }
+}
+
+fn holds(comparison: &SyscallArg, arguments: &[u64; 6]) -> bool {
+    let argument = arguments[comparison.index as usize];
+    let value = comparison.value;
+    match comparison.op {
+        Operator::NotEqual => argument != value,
+        Operator::Less => argument < value,
+        Operator::LessEqual => argument <= value,
+        Operator::Equal => argument == value,
+        Operator::GreaterEqual => argument >= value,
+        Operator::Greater => argument > value,
+        Operator::MaskedEqual => argument & value == comparison.value_two,
+    }
+}
+
+/// The profile's meaning for one call of one architecture, by going through it rule by rule.
+fn meaning(profile: &Seccomp, architecture: Architecture, data: &Data) -> u32 {
+    let default = answer(profile.default_action, profile.default_errno_ret);
+    let number = |name: &str| table::find(name).and_then(|numbers| numbers.of(architecture));
+    let mut with_arguments = None;
+    let mut whole: Vec<u32> = Vec::new();
+    for rule in &profile.syscalls {
+        let said = answer(rule.action, rule.errno_ret);
+        if said == default {
+            continue;
+        }
+        for name in &rule.names {
+            if number(name) == Some(data.number) {
+                let matches = if repeats_an_argument(&rule.args) {
+                    rule.args.iter().any(|comparison| holds(comparison, &data.arguments))
+                } else {
+                    rule.args.iter().all(|comparison| holds(comparison, &data.arguments))
+                };
+                if rule.args.is_empty() {
+                    whole.push(said);
+                } else if matches {
+                    with_arguments.get_or_insert(said);
+                }
+            }
+            if architecture == Architecture::X86
+                && rule.args.is_empty()
+                && multiplex(name)
+                    .is_some_and(|(number, call)| number == data.number && holds(&call, &data.arguments))
+            {
+                with_arguments.get_or_insert(said);
+            }
+        }
+    }
+    if let Some(strictest) = whole.into_iter().min_by_key(|said| (said & 0xffff_0000).cast_signed()) {
+        return strictest;
+    }
+    if let Some(said) = with_arguments {
+        return said;
+    }
+    let permissive = matches!(profile.default_action, Action::Allow | Action::Log | Action::Trace);
+    let newest = profile.syscalls.iter().flat_map(|rule| &rule.names).filter_map(|name| number(name)).max();
+    if !permissive && newest.is_some_and(|newest| data.number > newest) { ENOSYS } else { default }
+}
+
+/// Counts the cases, so that a test that tried nothing fails.
+fn check(profile: &Seccomp) -> usize {
+    let filter = compile(profile).unwrap();
+    assert!(filter.program.len() <= MAX_INSTRUCTIONS);
+    let listed = architectures(profile);
+    let mut cases = 0;
+    for architecture in
+        [Architecture::X86_64, Architecture::X86, Architecture::X32, Architecture::Aarch64, Architecture::Arm]
+    {
+        let base = if architecture == Architecture::X32 { X32_BIT } else { 0 };
+        let numbers = (base..base + 600).chain([base + 0x0f_0002, base + 0x0f_0005, base + 0x3fff_ffff]);
+        for number in numbers.filter(|number| *number < X32_BIT || architecture == Architecture::X32) {
+            for arguments in interesting_arguments(profile, architecture, number) {
+                let data = Data { architecture: architecture.audit(), number, arguments };
+                let expected = if listed.contains(&architecture) {
+                    meaning(profile, architecture, &data)
+                } else {
+                    KILL_THREAD
+                };
+                let got = run(&filter.program, &data);
+                assert_eq!(
+                    got, expected,
+                    "{architecture:?} {number:#x} {arguments:x?}: {got:#x}, not {expected:#x}"
+                );
+                cases += 1;
+            }
+        }
+    }
+    cases
+}
+
+/// For calls with argument rules: each value of the profile and its neighbours, in each argument.
+fn interesting_arguments(profile: &Seccomp, architecture: Architecture, number: u32) -> Vec<[u64; 6]> {
+    let mut list = vec![[0; 6]];
+    let named = |name: &String| {
+        let own = table::find(name).and_then(|numbers| numbers.of(architecture));
+        own == Some(number) || multiplex(name).is_some_and(|(call, _)| call == number)
+    };
+    for rule in profile.syscalls.iter().filter(|rule| rule.names.iter().any(named)) {
+        let mut values = vec![1, 5, 20, 24, 25, u64::MAX, u64::from(u32::MAX)];
+        for comparison in &rule.args {
+            for value in [comparison.value, comparison.value_two] {
+                let swapped = value.rotate_left(32);
+                values.extend([
+                    value,
+                    value.wrapping_add(1),
+                    value.wrapping_sub(1),
+                    swapped,
+                    value ^ 1 << 32,
+                    !value,
+                ]);
+            }
+        }
+        for value in values {
+            let mut indices: Vec<_> = rule.args.iter().map(|comparison| comparison.index as usize).collect();
+            indices.push(0);
+            for index in indices {
+                let all_right = rule.args.iter().fold([0; 6], |mut arguments: [u64; 6], comparison| {
+                    arguments[comparison.index as usize] = match comparison.op {
+                        Operator::MaskedEqual => comparison.value_two,
+                        _ => comparison.value,
+                    };
+                    arguments
+                });
+                for mut arguments in [[0; 6], all_right] {
+                    arguments[index] = value;
+                    list.push(arguments);
+                }
+            }
+        }
+    }
+    list
+}
+
+fn profile(json: &str) -> Seccomp {
+    serde_json::from_str(json).unwrap()
+}
+
+#[test]
+fn every_operator_splits_its_64_bits_rightly() {
+    for operator in ["NE", "LT", "LE", "EQ", "GE", "GT", "MASKED_EQ"] {
+        for (value, value_two) in [
+            (0_u64, 0_u64),
+            (5, 4),
+            (1 << 32, 1 << 32),
+            (0x1_0000_0005, 1),
+            (u64::MAX, 7),
+            (u64::MAX, u64::MAX),
+        ] {
+            let cases = check(&profile(&format!(
+                r#"{{"defaultAction":"SCMP_ACT_ERRNO","architectures":["SCMP_ARCH_X86_64"],"syscalls":[
+                    {{"names":["personality"],"action":"SCMP_ACT_ALLOW",
+                      "args":[{{"index":5,"value":{value},"valueTwo":{value_two},"op":"SCMP_CMP_{operator}"}}]}}]}}"#
+            )));
+            assert!(cases > 2500, "{cases}");
+        }
+    }
+}
+
+#[test]
+fn rules_combine_as_they_do_elsewhere() {
+    for rules in [
+        // All of several comparisons; the same argument twice means either.
+        r#"{"names":["clone"],"action":"SCMP_ACT_ALLOW","args":[{"index":0,"value":3,"op":"SCMP_CMP_EQ"},{"index":2,"value":9,"op":"SCMP_CMP_GT"}]}"#,
+        r#"{"names":["clone"],"action":"SCMP_ACT_ALLOW","args":[{"index":1,"value":3,"op":"SCMP_CMP_EQ"},{"index":1,"value":9,"op":"SCMP_CMP_EQ"}]}"#,
+        // The first that matches; without arguments beats with; the strictest of those.
+        r#"{"names":["socket"],"action":"SCMP_ACT_ERRNO","errnoRet":22,"args":[{"index":0,"value":16,"op":"SCMP_CMP_EQ"}]},
+           {"names":["socket"],"action":"SCMP_ACT_ALLOW","args":[{"index":0,"value":10,"op":"SCMP_CMP_GT"}]}"#,
+        r#"{"names":["socket"],"action":"SCMP_ACT_ALLOW"},
+           {"names":["socket"],"action":"SCMP_ACT_TRAP","args":[{"index":0,"value":16,"op":"SCMP_CMP_EQ"}]}"#,
+        r#"{"names":["bpf","read"],"action":"SCMP_ACT_ALLOW"},{"names":["bpf"],"action":"SCMP_ACT_KILL_PROCESS"},{"names":["bpf"],"action":"SCMP_ACT_TRACE","errnoRet":7}"#,
+        // What an architecture lacks, what nobody has, what only repeats the default but is the newest.
+        r#"{"names":["open","no_such_call","set_tls","semget"],"action":"SCMP_ACT_ALLOW"},{"names":["file_setattr"],"action":"SCMP_ACT_ERRNO"}"#,
+    ] {
+        for (default, architectures) in [
+            ("SCMP_ACT_ERRNO", r#""SCMP_ARCH_X86_64","SCMP_ARCH_X86","SCMP_ARCH_X32""#),
+            ("SCMP_ACT_KILL", r#""SCMP_ARCH_AARCH64","SCMP_ARCH_ARM","SCMP_ARCH_MIPS""#),
+            ("SCMP_ACT_ALLOW", ""),
+        ] {
+            check(&profile(&format!(
+                r#"{{"defaultAction":"{default}","architectures":[{architectures}],"syscalls":[{rules}]}}"#
+            )));
+        }
+    }
+}
+
+#[test]
+fn newer_calls_are_unknown_unless_the_default_is_permissive() {
+    let restrictive =
+        r#"{"defaultAction":"SCMP_ACT_ERRNO","syscalls":[{"names":["openat2"],"action":"SCMP_ACT_ALLOW"}]}"#;
+    let run = |json: &str, number| {
+        let native = Data { architecture: Architecture::NATIVE.audit(), number, arguments: [0; 6] };
+        run(&compile(&profile(json)).unwrap().program, &native)
+    };
+    assert_eq!(run(restrictive, 437), ALLOW);
+    assert_eq!(run(restrictive, 436), EPERM_ANSWER);
+    assert_eq!(run(restrictive, 438), ENOSYS);
+    assert_eq!(run(&restrictive.replace("SCMP_ACT_ERRNO", "SCMP_ACT_LOG"), 438), 0x7ffc_0000);
+    let own = restrictive.replace("\"syscalls\"", "\"defaultErrnoRet\":38,\"syscalls\"");
+    assert_eq!(run(&own, 436), ENOSYS);
+}
+
+#[test]
+fn x32_calls_are_strangers_unless_listed() {
+    let run = |architectures: &str, number| {
+        let json = format!(
+            r#"{{"defaultAction":"SCMP_ACT_ALLOW","architectures":[{architectures}],"syscalls":[{{"names":["read"],"action":"SCMP_ACT_ERRNO"}}]}}"#
+        );
+        let data = Data { architecture: Architecture::X86_64.audit(), number, arguments: [0; 6] };
+        run(&compile(&profile(&json)).unwrap().program, &data)
+    };
+    assert_eq!(run(r#""SCMP_ARCH_X86_64""#, X32_BIT), KILL_THREAD);
+    assert_eq!(run(r#""SCMP_ARCH_X86_64""#, u32::MAX), ALLOW);
+    assert_eq!(run(r#""SCMP_ARCH_X86_64","SCMP_ARCH_X32""#, X32_BIT), EPERM_ANSWER);
+    assert_eq!(run(r#""SCMP_ARCH_X86_64","SCMP_ARCH_X32""#, X32_BIT + 1), ALLOW);
+}
+
+#[test]
+fn flags_and_notification() {
+    let flags = |json: &str| compile(&profile(json)).unwrap().flags;
+    let all = r#"["SECCOMP_FILTER_FLAG_TSYNC","SECCOMP_FILTER_FLAG_LOG","SECCOMP_FILTER_FLAG_SPEC_ALLOW","SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"]"#;
+    assert_eq!(flags(&format!(r#"{{"defaultAction":"SCMP_ACT_ALLOW","flags":{all}}}"#)), 0b110);
+    let notify = r#""syscalls":[{"names":["mknod"],"action":"SCMP_ACT_NOTIFY"}]"#;
+    assert_eq!(flags(&format!(r#"{{"defaultAction":"SCMP_ACT_ALLOW","flags":{all},{notify}}}"#)), 0b10_1110);
+}
+
+#[test]
+fn a_profile_that_is_too_long_is_refused() {
+    let comparison = r#"{"index":1,"value":4294967297,"op":"SCMP_CMP_EQ"}"#;
+    let rule = format!(r#"{{"names":["ioctl"],"action":"SCMP_ACT_ALLOW","args":[{comparison}]}}"#);
+    let json = format!(r#"{{"defaultAction":"SCMP_ACT_ERRNO","syscalls":[{}]}}"#, vec![rule; 1000].join(","));
+    let error = compile(&profile(&json)).unwrap_err();
+    assert!(error.message.ends_with("the kernel takes 4096"), "{error}");
+}
+
+/// The profile that podman installs, resolved as an engine does it, if it is there.
+#[test]
+fn podmans_default_profile() {
+    let Ok(text) = std::fs::read("/usr/share/containers/seccomp.json") else {
+        eprintln!(
+            "SKIP podmans_default_profile: needs /usr/share/containers/seccomp.json (golang-github-containers-common)"
+        );
+        return;
+    };
+    let mut document: serde_json::Value = serde_json::from_slice(&text).unwrap();
+    document["architectures"] = serde_json::json!(["SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32"]);
+    let without_capabilities =
+        |rule: &serde_json::Value| rule["includes"]["caps"].is_null() && rule["includes"]["arches"].is_null();
+    document["syscalls"].as_array_mut().unwrap().retain(without_capabilities);
+    let profile: Seccomp = serde_json::from_value(document).unwrap();
+    let cases = check(&profile);
+    assert!(cases > 2000, "{cases}");
+    let start = std::time::Instant::now();
+    let rounds = 100;
+    for _ in 0..rounds {
+        std::hint::black_box(compile(std::hint::black_box(&profile)).unwrap());
+    }
+    let length = compile(&profile).unwrap().program.len();
+    eprintln!("podman's profile: {length} instructions, {:?} to compile", start.elapsed() / rounds);
+}
+
+/// Rules made up by a small generator, so that stretches of all kinds lie side by side.
+#[test]
+fn made_up_profiles() {
+    let names: Vec<_> = table::names().collect();
+    let mut state = 0x2545_f491_4f6c_dd1d_u64;
+    let mut random = move |below: usize| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state % below as u64) as usize
+    };
+    const ACTIONS: [Action; 5] =
+        [Action::Allow, Action::Errno, Action::Trap, Action::Log, Action::KillProcess];
+    const OPERATORS: [Operator; 7] = [
+        Operator::NotEqual,
+        Operator::Less,
+        Operator::LessEqual,
+        Operator::Equal,
+        Operator::GreaterEqual,
+        Operator::Greater,
+        Operator::MaskedEqual,
+    ];
+    const VALUES: [u64; 5] = [0, 1, 0xffff_ffff, 0x1_0000_0000, 0x8000_0001_0000_0001];
+    for _ in 0..12 {
+        let mut syscalls = Vec::new();
+        for _ in 0..random(16) {
+            let args = (0..random(3).saturating_sub(1) * (1 + random(3))).map(|_| SyscallArg {
+                index: u32::try_from(random(6)).unwrap(),
+                value: VALUES[random(5)],
+                value_two: VALUES[random(5)],
+                op: OPERATORS[random(7)],
+            });
+            let args = args.collect();
+            let names = (0..=random(12)).map(|_| names[random(names.len())].to_owned()).collect();
+            let action = ACTIONS[random(5)];
+            syscalls.push(SyscallRule { names, action, errno_ret: None, args });
+        }
+        check(&Seccomp {
+            default_action: ACTIONS[random(5)],
+            default_errno_ret: None,
+            architectures: ARCHITECTURES[random(5)..].iter().map(ToString::to_string).collect(),
+            flags: Vec::new(),
+            listener_path: String::new(),
+            listener_metadata: String::new(),
+            syscalls,
+        });
+    }
+}
