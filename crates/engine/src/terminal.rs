@@ -8,7 +8,7 @@ use conex_sys::socket;
 
 use crate::Result;
 
-pub use conex_sys::tty::Raw;
+pub use conex_sys::tty::{Raw, Size, size};
 
 const SIGHUP: i32 = 1;
 const SIGINT: i32 = 2;

@@ -3,12 +3,13 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::os::fd::AsFd as _;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use conex_engine::container::{ExtraHost, Limits, Network, Options, Security};
 use conex_engine::image::{self, PullPolicy};
-use conex_engine::{Engine, volume};
+use conex_engine::{Engine, terminal, volume};
 use conex_spec::image::Platform;
 
 use super::platform::parse_platform;
@@ -188,6 +189,7 @@ impl ContainerArgs {
             extra_hosts: self.add_host.iter().map(|text| extra_host(text)).collect::<Result<_, _>>()?,
             network: network(&self.network)?,
             terminal: self.tty,
+            terminal_size: if self.tty { terminal::size(std::io::stdin().as_fd()).ok() } else { None },
             stdin: self.interactive,
             auto_remove: false,
             labels: self.label.iter().map(|text| pair(text)).collect::<BTreeMap<_, _>>(),

@@ -7,7 +7,9 @@ use std::path::PathBuf;
 use conex_image::Image;
 use conex_image::bundle::{self, Overrides, Rootfs};
 use conex_image::snapshot::Snapshot;
-use conex_spec::runtime::{Capabilities, Config, Linux, Mount, Namespace, NamespaceKind, Process, Resources};
+use conex_spec::runtime::{
+    Capabilities, Config, ConsoleSize, Linux, Mount, Namespace, NamespaceKind, Process, Resources,
+};
 use conex_sys::credentials::{CAPABILITY_NAMES, capability_number, last_capability};
 
 use super::create::{Limits, Options, Security};
@@ -52,6 +54,8 @@ pub(super) fn build(
     let mut linux = config.linux.take().unwrap_or_default();
     set_network(&mut linux, &mut config.mounts, options.network, rootless);
     let mut process = config.process.take().unwrap_or_default();
+    process.console_size =
+        options.terminal_size.map(|size| ConsoleSize { height: size.rows, width: size.columns });
     set_security(&mut process, &mut linux, &options.security)?;
     if options.security.privileged {
         config.mounts.iter_mut().for_each(open_up);

@@ -7,6 +7,7 @@ use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as 
 use std::path::Path;
 
 use conex_image::snapshot::Snapshot;
+use conex_sys::tty::Size;
 
 use super::directory::Lock;
 use super::host_files::{self, ExtraHost};
@@ -45,6 +46,8 @@ pub struct Options {
     pub network: Network,
     /// `-t`
     pub terminal: bool,
+    /// The terminal's first size, so that no program sees it without one.
+    pub terminal_size: Option<Size>,
     /// `-i`
     pub stdin: bool,
     /// `--rm`

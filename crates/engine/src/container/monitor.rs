@@ -15,6 +15,7 @@ use std::io::{PipeReader, Read as _};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use conex_image::snapshot::Snapshot;
 use conex_sys::mount::{self, Attributes, Extent, Overlay, Propagation};
@@ -139,11 +140,22 @@ impl Container {
     }
 
     /// Waits for the monitor to end; `false` after `timeout`. It has then written down how the container ended.
-    pub(super) fn wait_for_monitor(&self, timeout: Option<std::time::Duration>) -> Result<bool> {
-        let Some((_, pidfd)) = self.monitor()? else {
-            return Ok(true);
-        };
-        let timeout = timeout.map(|limit| u32::try_from(limit.as_millis()).unwrap_or(u32::MAX));
-        Ok(process::wait_for_end(pidfd.as_fd(), timeout)?)
+    pub(super) fn wait_for_monitor(&self, timeout: Option<Duration>) -> Result<bool> {
+        if let Some((_, pidfd)) = self.monitor()? {
+            let timeout = timeout.map(|limit| u32::try_from(limit.as_millis()).unwrap_or(u32::MAX));
+            return Ok(process::wait_for_end(pidfd.as_fd(), timeout)?);
+        }
+        // It has ended, or its starter was killed before it could write down who it is: then only the lock tells.
+        let deadline = timeout.map(|limit| Instant::now() + limit);
+        while self.is_monitored()? {
+            if deadline.is_some_and(|deadline| Instant::now() > deadline) {
+                return Ok(false);
+            }
+            std::thread::sleep(PAUSE);
+        }
+        Ok(true)
     }
 }
+
+/// Between two looks at a lock that cannot be waited for with a limit.
+const PAUSE: Duration = Duration::from_millis(20);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Ending a container: its stop signal, patience, SIGKILL.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::{Container, Record, State};
 use crate::{Engine, Error, ErrorKind, Result};
@@ -39,15 +39,23 @@ pub fn kill(engine: &Engine, container: &Container, signal: i32) -> Result<()> {
     }
 }
 
-/// SIGKILL, and waiting until nothing is left of its process.
+/// SIGKILL, and waiting until nothing is left of its process. The signal is sent again and again: a container whose
+/// starter was killed may just be being created, and its runtime does not know it yet.
 pub(super) fn end(engine: &Engine, container: &Container, record: &Record) -> Result<()> {
-    send(engine, container, record, SIGKILL)?;
-    if has_ended(engine, container, record, AFTER_KILL)? {
-        return Ok(());
+    let deadline = Instant::now() + AFTER_KILL;
+    let mut patience = Duration::from_millis(20);
+    loop {
+        send(engine, container, record, SIGKILL)?;
+        if has_ended(engine, container, record, patience)? {
+            return Ok(());
+        }
+        if Instant::now() > deadline {
+            let message =
+                format!("container {} does not end after {} s of SIGKILL", record.name, AFTER_KILL.as_secs());
+            return Err(Error::new(ErrorKind::Os, message));
+        }
+        patience = (patience * 2).min(Duration::from_secs(2));
     }
-    let message =
-        format!("container {} does not end: SIGKILL was sent {} s ago", record.name, AFTER_KILL.as_secs());
-    Err(Error::new(ErrorKind::Os, message))
 }
 
 /// A container that has ended in the meantime has got its wish.
