@@ -317,6 +317,22 @@ fn monitor_killed(place: &Place<'_>) {
     place.is_clean();
 }
 
+for_both!(broken_record, root_a_broken_record, root_a_broken_record_for_a_user);
+/// A record that cannot be read is told, hides nobody else, and can be removed.
+fn broken_record(place: &Place<'_>) {
+    let broken = place.line(&["create", "--name", "broken", "busybox", "true"]);
+    place.line(&["create", "--name", "whole", "busybox", "true"]);
+    std::fs::write(place.containers().join(&broken).join("container.json"), "{\"version\": 1, \"id\"")
+        .unwrap();
+    let shown = place.conex(&["ps", "-a", "--format", "{{.Names}}"]).run().success();
+    assert_eq!(shown.stdout, "whole\n");
+    shown.says(&broken[..12]);
+    place.conex(&["system", "fsck"]).run().exits(1);
+    place.conex(&["start", "broken"]).run().exits(125).says("container.json");
+    place.conex(&["rm", "broken", "whole"]).run().success();
+    place.is_clean();
+}
+
 for_both!(walls, root_walls, root_walls_for_a_user);
 fn walls(place: &Place<'_>) {
     let status = place.prints(&[], &["cat", "/proc/self/status"]);

@@ -231,6 +231,7 @@ pub fn remove(engine: &Engine, text: &str, force: bool) -> Result<Removed> {
     let is_last =
         names.iter().filter(|named| named.descriptor.digest == found.descriptor.digest).count() == 1;
     let users: Vec<String> = container::list(engine)?
+        .containers
         .into_iter()
         .filter(|summary| summary.record.image_id == *found.image.id())
         .map(|summary| summary.record.name)
@@ -246,11 +247,11 @@ pub fn remove(engine: &Engine, text: &str, force: bool) -> Result<Removed> {
     Ok(Removed { untagged: found.name, deleted, collected })
 }
 
-/// Removes all content that neither a name nor a container leads to. While somebody else uses the store nothing is
-/// removed; the next time it is.
+/// Removes all content that neither a name nor a container leads to. While somebody else uses the store, or a
+/// container's record cannot be read, nothing is removed; another time it is.
 pub fn collect(engine: &Engine) -> Result<GcReport> {
-    let keep: Vec<Digest> =
-        container::records(engine)?.into_iter().map(|record| record.manifest.digest).collect();
+    let Ok(records) = container::records(engine) else { return Ok(GcReport::default()) };
+    let keep: Vec<Digest> = records.into_iter().map(|record| record.manifest.digest).collect();
     match engine.store()?.gc(&keep) {
         Err(error) if error.kind() == conex_image::ErrorKind::Busy => Ok(GcReport::default()),
         result => Ok(result?),

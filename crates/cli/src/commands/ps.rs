@@ -58,7 +58,8 @@ pub(crate) fn run(args: &Args, session: &Session) -> CommandResult {
     let filters = args.filter.iter().map(|text| Filter::parse(text)).collect::<Result<Vec<_>, _>>()?;
     let newest = args.last.or(args.latest.then_some(1));
     let by_status = filters.iter().any(|filter| ["status", "exited"].contains(&filter.key.as_str()));
-    let mut found = container::list(&engine)?;
+    let container::Listing { containers: mut found, broken } = container::list(&engine)?;
+    broken.into_iter().for_each(|error| output::note(CommandError::from(error).report("conex").trim_end()));
     found.retain(|one| args.all || newest.is_some() || by_status || one.state.is_running());
     found.retain(|one| accepts(&filters, one));
     found.truncate(newest.unwrap_or(usize::MAX));

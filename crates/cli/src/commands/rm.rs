@@ -35,7 +35,7 @@ pub(crate) fn run(args: &Args, session: &Session) -> CommandResult {
     let engine = session.engine()?;
     let force = if args.force { Force::Yes } else { Force::No };
     let names: Vec<String> = match args.all {
-        true => container::records(&engine)?.into_iter().map(|record| record.id).collect(),
+        true => container::ids(&engine)?,
         false => args.containers.clone(),
     };
     let mut ended = Vec::new();

@@ -116,12 +116,16 @@ fn check(args: &FsckArgs, session: &Session) -> CommandResult {
     let swept = if args.repair { container::sweep(&engine)? } else { 0 };
     let report = fsck(&*engine.store()?, FsckOptions { repair: args.repair })?;
     let unfinished = container::has_garbage(&engine)?;
+    let broken: Vec<String> = container::list(&engine)?.broken.iter().map(ToString::to_string).collect();
     if args.json {
         let mut value =
             serde_json::to_value(&report).map_err(|error| CommandError::tool(error.to_string()))?;
-        value["unfinished_containers"] = unfinished.into();
+        value["containers"] = json!({ "broken": broken, "unfinished": unfinished, "removed": swept });
         output::print(&output::pretty(&value))?;
     } else {
+        for container in &broken {
+            output::print_line(container)?;
+        }
         output::print(&told(&report))?;
         if swept > 0 {
             output::print_line(&format!("removed {swept} containers that were half made"))?;
@@ -130,7 +134,8 @@ fn check(args: &FsckArgs, session: &Session) -> CommandResult {
             output::print_line("garbage: containers that were half made; the next run removes them")?;
         }
     }
-    Ok(u8::from(report.violations.iter().any(|violation| !violation.repaired)))
+    let wrong = !broken.is_empty() || report.violations.iter().any(|violation| !violation.repaired);
+    Ok(u8::from(wrong))
 }
 
 fn told(report: &Report) -> String {

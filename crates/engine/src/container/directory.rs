@@ -77,6 +77,14 @@ impl Container {
         json::read(&self.path.join("container.json"))
     }
 
+    /// The record, for those who remove: one that cannot be read must not keep its container for ever.
+    pub(super) fn readable_record(&self) -> Result<Option<Record>> {
+        match self.record() {
+            Err(error) if error.kind() == ErrorKind::Invalid => Ok(None),
+            result => result,
+        }
+    }
+
     /// The record of a container that must be there.
     pub fn required_record(&self) -> Result<Record> {
         self.record()?.ok_or_else(|| missing(&self.id))
@@ -159,8 +167,8 @@ pub(super) fn directory(engine: &Engine) -> PathBuf {
     engine.settings.root.join("containers")
 }
 
-/// All ids, in no order.
-pub(super) fn ids(engine: &Engine) -> Result<Vec<String>> {
+/// The ids of all containers, also of those that are just being made, in no order.
+pub fn ids(engine: &Engine) -> Result<Vec<String>> {
     let path = directory(engine);
     let entries = match fs::read_dir(&path) {
         Ok(entries) => entries,

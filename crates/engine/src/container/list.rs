@@ -5,7 +5,7 @@ use std::fs;
 
 use super::directory::{directory, ids};
 use super::{Container, Record, State, remove};
-use crate::{Engine, Result};
+use crate::{Engine, Error, Result};
 
 /// One container, as `ps` shows it.
 #[derive(Clone, Debug)]
@@ -18,21 +18,38 @@ pub struct Summary {
     pub state: State,
 }
 
-/// All containers, the newest first. Those that are just being made or removed are left out, and those that were
-/// started with `--rm` and have ended: they are as good as gone.
-pub fn list(engine: &Engine) -> Result<Vec<Summary>> {
-    let mut found = Vec::new();
+/// What there is.
+#[derive(Debug, Default)]
+pub struct Listing {
+    /// The newest first. Those that are just being made or removed are left out, and those that were started with
+    /// `--rm` and have ended: they are as good as gone.
+    pub containers: Vec<Summary>,
+    /// What is wrong with those that cannot be shown. They can be removed.
+    pub broken: Vec<Error>,
+}
+
+/// All containers.
+pub fn list(engine: &Engine) -> Result<Listing> {
+    let mut listing = Listing::default();
     for id in ids(engine)? {
-        let container = Container::new(engine, id);
-        let Some(record) = container.record()? else { continue };
-        let state = container.state(&record, &engine.settings.run_root)?;
-        let done = record.auto_remove && matches!(state, State::Exited(_));
-        if !done {
-            found.push(Summary { container, record, state });
+        match summary(engine, Container::new(engine, id.clone())) {
+            Ok(summary) => listing.containers.extend(summary),
+            Err(error) => listing.broken.push(
+                error
+                    .wrap(format!("container {}", &id[..12]))
+                    .with_hint(format!("`conex rm -f {}` removes it", &id[..12])),
+            ),
         }
     }
-    found.sort_by_key(|one| std::cmp::Reverse(one.record.created));
-    Ok(found)
+    listing.containers.sort_by_key(|one| std::cmp::Reverse(one.record.created));
+    Ok(listing)
+}
+
+fn summary(engine: &Engine, container: Container) -> Result<Option<Summary>> {
+    let Some(record) = container.record()? else { return Ok(None) };
+    let state = container.state(&record, &engine.settings.run_root)?;
+    let done = record.auto_remove && matches!(state, State::Exited(_));
+    Ok((!done).then_some(Summary { container, record, state }))
 }
 
 /// The records of all containers, whatever they are doing.
@@ -57,9 +74,9 @@ pub fn sweep(engine: &Engine) -> Result<usize> {
 pub fn has_garbage(engine: &Engine) -> Result<bool> {
     for id in ids(engine)? {
         let container = Container::new(engine, id);
-        match container.record()? {
-            None if container.try_lock()?.is_some() => return Ok(true),
-            Some(record) if record.auto_remove && container.exit()?.is_some() => return Ok(true),
+        match container.record() {
+            Ok(None) if container.try_lock()?.is_some() => return Ok(true),
+            Ok(Some(record)) if record.auto_remove && container.exit()?.is_some() => return Ok(true),
             _ => {}
         }
     }
@@ -69,13 +86,14 @@ pub fn has_garbage(engine: &Engine) -> Result<bool> {
 fn sweep_one(engine: &Engine, container: &Container) -> Result<bool> {
     // Somebody is at it, or it has just gone.
     let Ok(Some(lock)) = container.try_lock() else { return Ok(false) };
-    match container.record()? {
+    match container.record() {
         // Its maker was killed before anything was started: launching needs the record.
-        None => remove::discard(engine, container, lock)?,
-        Some(record) if is_done(engine, container, &record)? => {
+        Ok(None) => remove::discard(engine, container, lock)?,
+        Ok(Some(record)) if is_done(engine, container, &record)? => {
             remove::end_and_discard(engine, container, &record, lock)?;
         }
-        Some(_) => return Ok(false),
+        // One that cannot be read may still be somebody's: only `rm` takes it away.
+        Ok(Some(_)) | Err(_) => return Ok(false),
     }
     Ok(true)
 }

@@ -39,10 +39,10 @@ mod stop;
 mod wait;
 
 pub use create::{Limits, Options, Security, create};
-pub use directory::{Container, Lock, find};
+pub use directory::{Container, Lock, find, ids};
 pub use exec::{ExecEnd, ExecOptions, exec};
 pub use host_files::ExtraHost;
-pub use list::{Summary, has_garbage, list, records, sweep};
+pub use list::{Listing, Summary, has_garbage, list, records, sweep};
 pub use logs::{LogOptions, Tail, logs};
 pub use record::{Exit, Network, Record};
 pub use remove::{Force, remove};

@@ -20,7 +20,7 @@ impl Container {
     /// The first half: nothing of its process is left afterwards. Works from outside the user namespace.
     pub fn end(&self, engine: &Engine, force: Force) -> Result<()> {
         let lock = self.lock()?;
-        let Some(record) = self.record()? else { return Ok(()) };
+        let Some(record) = self.readable_record()? else { return Ok(()) };
         let state = self.state(&record, &engine.settings.run_root)?;
         if force == Force::No && matches!(state, State::Running | State::Paused) {
             return Err(Error::new(ErrorKind::InUse, format!("container {} is running", record.name))
@@ -53,12 +53,15 @@ impl Container {
 /// subordinate ids: an ordinary user does this in the user namespace.
 pub fn remove(engine: &Engine, container: &Container) -> Result<()> {
     let lock = container.lock()?;
-    if let Some(record) = container.record()? {
-        if container.is_monitored()? {
-            return Err(Error::new(ErrorKind::InUse, format!("container {} was started again", record.name)));
+    if container.is_monitored()? {
+        return Err(Error::new(ErrorKind::InUse, format!("container {} still has a monitor", container.id)));
+    }
+    // From here on it is garbage: whoever finds it may finish the work.
+    match fs::remove_file(container.path.join("container.json")) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            return Err(error).wrap(|| "remove container.json");
         }
-        // From here on it is garbage: whoever finds it may finish the work.
-        fs::remove_file(container.path.join("container.json")).wrap(|| "remove container.json")?;
+        _ => {}
     }
     discard(engine, container, lock)
 }
