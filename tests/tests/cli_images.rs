@@ -2,8 +2,10 @@
 //! Images through the command line: every place to every place, tables and templates, other tools' names.
 #![allow(clippy::unwrap_used, reason = "stories are told outside of the #[test] functions, too")]
 
+use std::time::Duration;
+
 use conex_testkit::server::Registry;
-use conex_testkit::{Output, Run, Sandbox, busybox, needs, require};
+use conex_testkit::{Image, Layer, Output, Run, Sandbox, busybox, needs, require, tar};
 use serde_json::Value;
 
 /// A sandbox, conex's own registry in it, and busybox pushed there as `base:1`.
@@ -93,6 +95,40 @@ fn root_pull_list_tag_push_remove() {
     let blobs = std::fs::read_dir(scene.sandbox.store().join("blobs/sha256")).unwrap().count();
     assert_eq!(blobs, 0, "what only that name led to is gone");
     scene.sandbox.conex(["rmi", &base]).run().exits(1).says("hint:");
+    scene.finish();
+}
+
+/// SIGKILL in the middle of a pull: the store is whole, the next pull succeeds and leaves no rest.
+#[test]
+fn root_a_pull_is_killed() {
+    needs!(require::root());
+    let scene = needs!(Scene::new());
+    // Bytes that do not compress, so that the pull takes its time.
+    let mut state = 1_u32;
+    let mut noise = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 24) as u8
+    };
+    let layers = (0..3).map(|n| {
+        let content: Vec<u8> = (0..4_000_000).map(|_| noise()).collect();
+        Layer::new(&[tar::file(&format!("noise-{n}"), content)])
+    });
+    scene.sandbox.layout("big").add("latest", &Image::new(layers.collect()));
+    let big = scene.name("big:1");
+    scene.conex(&["copy", "oci:big:latest", &format!("docker://{big}")]);
+    for step in 0..15 {
+        let mut pull = scene.sandbox.conex(["pull", &big]).background();
+        std::thread::sleep(Duration::from_millis(step * 15));
+        pull.child.kill().unwrap();
+        pull.child.wait().unwrap();
+        scene.conex(&["system", "fsck"]);
+    }
+    scene.conex(&["pull", "--quiet", &big]);
+    scene.conex(&["system", "prune"]);
+    let ingest: Vec<_> = std::fs::read_dir(scene.sandbox.store().join("ingest")).unwrap().collect();
+    assert!(ingest.is_empty(), "{ingest:?}");
+    let report: Value = serde_json::from_str(&scene.conex(&["system", "fsck", "--json"])).unwrap();
+    assert_eq!((&report["garbage"], &report["layers"]), (&serde_json::json!([]), &serde_json::json!(3)));
     scene.finish();
 }
 
