@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Killed at any system call: what was there before stays whole, what is left is cleaned up by whoever comes next,
+//! and nobody has to wait or to repair by hand. `strace` delivers SIGKILL at the n-th call of a kind.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use conex_testkit::bundle::Bundle;
+use conex_testkit::run::{LIMIT, poll};
+use conex_testkit::server::Registry;
+use conex_testkit::{Image, Layer, Run, Sandbox, needs, require, tar};
+
+/// Calls that change something on disk or in the kernel.
+const STORE_CALLS: [&str; 8] =
+    ["openat2", "fsync", "renameat2", "renameat", "mkdirat", "linkat", "unlinkat", "fdatasync"];
+const RUNTIME_CALLS: [&str; 14] = [
+    "clone3",
+    "openat",
+    "openat2",
+    "write",
+    "mkdir",
+    "mkdirat",
+    "renameat",
+    "renameat2",
+    "mount",
+    "fsopen",
+    "move_mount",
+    "sendmsg",
+    "recvmsg",
+    "pivot_root",
+];
+/// Points per kind of call: the first ones one by one, then in growing steps.
+const POINTS: [usize; 10] = [1, 2, 3, 4, 6, 9, 14, 21, 32, 48];
+
+/// The same command, killed at its n-th `call` (also in its children). Whether it was; what it left behind runs on.
+fn killed_at(sandbox: &Sandbox, strace: &Path, command: &Command, call: &str, n: usize) -> bool {
+    let mut traced = sandbox.command(strace);
+    // Interruptible, or it would not let go of a container that waits.
+    traced.args(["-f", "-I1", "-o", "/dev/null", "-e", &format!("trace={call}")]);
+    traced.args(["-e", &format!("inject={call}:signal=SIGKILL:when={n}"), "--"]);
+    let mut tracer = traced.arg(command.get_program()).args(command.get_args()).background();
+    let children = format!("/proc/{0}/task/{0}/children", tracer.child.id());
+    // The tracer stays as long as a container that is waiting to be started; its own child is the command.
+    let mut seen = false;
+    let ended = poll(LIMIT, || {
+        let status = tracer.wait(Duration::ZERO);
+        let child = fs::read_to_string(&children).is_ok_and(|pids| !pids.trim().is_empty());
+        seen |= child;
+        (status.is_some() || (seen && !child)).then_some(status)
+    });
+    let ended = ended.unwrap_or_else(|| panic!("hangs when killed at {call} {n}: {}", tracer.output()));
+    let status = ended.or_else(|| tracer.wait(Duration::from_millis(200)));
+    tracer.stop();
+    // A tracer ends as its child ended.
+    status.is_none_or(|status| !status.success())
+}
+
+/// Kills the command at every point that it reaches, and calls `after` each time; how often it was killed.
+fn kill_everywhere(
+    sandbox: &Sandbox,
+    strace: &Path,
+    calls: &[&str],
+    command: impl Fn(&str) -> Command,
+    mut after: impl FnMut(&str),
+) -> usize {
+    let mut kills = 0;
+    for call in calls {
+        for n in POINTS {
+            let point = format!("{call}-{n}");
+            let killed = killed_at(sandbox, strace, &command(&point), call, n);
+            after(&point);
+            kills += usize::from(killed);
+        }
+    }
+    kills
+}
+
+/// Two layers of a few files each.
+fn image() -> Image {
+    let files = |name: &str| {
+        let entries = (0..12).map(|n| tar::file(&format!("{name}/{n}"), format!("{name} {n}").repeat(500)));
+        Layer::new(&std::iter::once(tar::directory(name)).chain(entries).collect::<Vec<_>>())
+    };
+    Image::new(vec![files("below"), files("above")]).cmd(&["true"])
+}
+
+#[test]
+fn root_a_killed_pull_leaves_a_whole_store() {
+    needs!(require::root());
+    let (strace, skopeo) = (needs!(require::program("strace")), needs!(require::program("skopeo")));
+    let sandbox = Sandbox::new();
+    let registry = needs!(Registry::debian(&sandbox));
+    sandbox.layout("pushed").add("app", &image());
+    let name = format!("{}/app:latest", registry.address);
+    let mut push = sandbox.command(skopeo);
+    push.args(["copy", "--insecure-policy", "--dest-tls-verify=false", "oci:pushed:app"]);
+    push.arg(format!("docker://{name}")).run().success();
+    sandbox.map_registries(&[], &registry.address);
+
+    let kills = kill_everywhere(
+        &sandbox,
+        &strace,
+        &STORE_CALLS,
+        |_| sandbox.conex(["pull", "--quiet", &name]),
+        |point| {
+            // Before or after, never something between: what is listed is whole.
+            let checked = sandbox.conex(["system", "fsck"]).run();
+            assert!(checked.status.success(), "killed at {point}\n{checked}");
+            sandbox.conex(["pull", "--quiet", &name]).run().success();
+            sandbox.conex(["system", "fsck"]).run().success();
+            sandbox.conex(["rmi", &name]).run().success();
+        },
+    );
+    assert!(kills > 20, "killed only {kills} times");
+    drop(registry);
+    sandbox.finish();
+}
+
+#[test]
+fn root_a_killed_create_is_deleted_by_force() {
+    needs!(require::root());
+    let strace = needs!(require::program("strace"));
+    let sandbox = Sandbox::new();
+    let mut bundle = needs!(Bundle::create(&sandbox.path("bundle"), &["sleep", "1000"]));
+    bundle.change(|config| {
+        config["linux"]["resources"] =
+            serde_json::json!({ "pids": { "limit": 50 }, "memory": { "limit": 50_000_000 } });
+    });
+    let path = bundle.path.to_str().unwrap();
+    let kills = kill_everywhere(
+        &sandbox,
+        &strace,
+        &RUNTIME_CALLS,
+        |point| sandbox.runtime(["create", "--bundle", path, &sandbox.id(point)]),
+        |point| {
+            let deleted = sandbox.runtime(["delete", "--force", &sandbox.id(point)]).run();
+            assert!(deleted.status.success(), "killed at {point}\n{deleted}");
+        },
+    );
+    assert!(kills > 20, "killed only {kills} times");
+    let listed = sandbox.runtime(["list", "--quiet"]).run().success();
+    assert_eq!(listed.stdout, "");
+    sandbox.finish();
+}
