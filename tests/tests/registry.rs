@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+//! `conex registry serve` as a program: killed without warning, told to end, asked by others.
+
+use std::path::Path;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use conex_testkit::run::{Background, poll};
+use conex_testkit::{Image, Layer, Run, Sandbox, tar};
+
+/// Starts it on a free port, and gives its address once it answers.
+fn serve(sandbox: &Sandbox, root: &Path) -> (Background, String) {
+    let mut command = sandbox.command(sandbox.programs().join("conex"));
+    command.arg("--root").arg(root).args(["registry", "serve", "--listen", "127.0.0.1:0"]);
+    let process = command.background();
+    let address = poll(Duration::from_secs(20), || {
+        process.output().lines().find_map(|line| Some(line.split_once("http://")?.1.trim().to_owned()))
+    });
+    let address = address.unwrap_or_else(|| panic!("does not listen:\n{}", process.output()));
+    (process, address)
+}
+
+fn image(seed: u32) -> Image {
+    let noise = (0..600_000_u32).map(|n| (n.wrapping_add(seed).wrapping_mul(2_654_435_761) >> 13) as u8);
+    Image::new(vec![Layer::new(&[tar::file("noise", noise.collect::<Vec<_>>())])])
+}
+
+/// Whether a copy succeeds.
+fn copies(sandbox: &Sandbox, from: &str, to: &str) -> bool {
+    sandbox.conex(["copy", from, to]).run().code() == 0
+}
+
+#[test]
+fn killed_during_pushes_it_keeps_what_it_acknowledged() {
+    let sandbox = Sandbox::new();
+    let root = sandbox.path("registry");
+    let layout = sandbox.layout("layout");
+    let tags: Vec<_> = (0..6).map(|number| format!("t{number}")).collect();
+    for (seed, tag) in (1..).zip(&tags) {
+        layout.add(tag, &image(seed * 1000));
+    }
+    let acknowledged = Mutex::new(Vec::new());
+    for round in 0..3_u64 {
+        let (mut server, address) = serve(&sandbox, &root);
+        std::thread::scope(|scope| {
+            for tag in
+                tags.iter().filter(|tag| !acknowledged.lock().expect("no panic").contains(*tag)).cloned()
+            {
+                let (sandbox, address, acknowledged) = (&sandbox, &address, &acknowledged);
+                let from = format!("oci:{}:{tag}", layout.path.display());
+                scope.spawn(move || {
+                    if copies(sandbox, &from, &format!("docker://{address}/app:{tag}")) {
+                        acknowledged.lock().expect("no panic").push(tag);
+                    }
+                });
+            }
+            std::thread::sleep(Duration::from_millis(15 + 25 * round));
+            server.child.kill().expect("SIGKILL");
+        });
+    }
+    let (mut server, address) = serve(&sandbox, &root);
+    for tag in acknowledged.into_inner().expect("no panic") {
+        let to = format!("oci:{}:{tag}", sandbox.path("back").display());
+        assert!(copies(&sandbox, &format!("docker://{address}/app:{tag}"), &to), "{tag} was acknowledged");
+    }
+    for tag in &tags {
+        let from = format!("oci:{}:{tag}", layout.path.display());
+        assert!(copies(&sandbox, &from, &format!("docker://{address}/app:{tag}")), "{tag} can be pushed now");
+    }
+    server.stop();
+    let store = root.to_str().expect("a plain path");
+    sandbox
+        .command(sandbox.programs().join("conex"))
+        .args(["--root", store, "system", "fsck"])
+        .run()
+        .success();
+    sandbox.finish();
+}
+
+#[test]
+fn told_to_end_it_ends_well() {
+    let sandbox = Sandbox::new();
+    let (mut server, address) = serve(&sandbox, &sandbox.path("registry"));
+    server.stop();
+    let status = server.wait(Duration::from_secs(1)).expect("it has ended");
+    assert!(status.success(), "{status}: {}", server.output());
+    assert!(std::net::TcpStream::connect(&address).is_err(), "the port is free");
+    let pull = sandbox.conex(["pull", &format!("{address}/app")]).run();
+    pull.fails().exits(125).says("connection refused");
+    sandbox.finish();
+}
