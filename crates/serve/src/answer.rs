@@ -18,11 +18,16 @@ pub(crate) struct Refusal {
     code: &'static str,
     message: String,
     headers: Vec<(&'static str, String)>,
+    cause: Option<Cause>,
 }
+
+/// What went wrong inside, for the access log and not for the client.
+#[derive(Clone, Debug)]
+pub(crate) struct Cause(pub(crate) String);
 
 impl Refusal {
     pub(crate) fn new(status: u16, code: &'static str, message: impl Into<String>) -> Self {
-        Self { status, code, message: message.into(), headers: Vec::new() }
+        Self { status, code, message: message.into(), headers: Vec::new(), cause: None }
     }
 
     pub(crate) fn no_such_page() -> Self {
@@ -45,7 +50,11 @@ impl Refusal {
         for (name, value) in self.headers {
             answer = answer.header(name, value);
         }
-        answer.bytes(body)
+        let mut answer = answer.bytes(body);
+        if let Some(cause) = self.cause {
+            answer.extensions_mut().insert(cause);
+        }
+        answer
     }
 }
 
@@ -54,8 +63,10 @@ impl From<Error> for Refusal {
     fn from(error: Error) -> Self {
         match error.kind() {
             ErrorKind::Invalid => Self::new(400, "DIGEST_INVALID", error.to_string()),
-            ErrorKind::NotFound => Self::new(404, "BLOB_UNKNOWN", "not known here"),
-            _ => Self::new(500, "UNKNOWN", "the registry's storage has a problem; its log says which"),
+            _ => Self {
+                cause: Some(Cause(error.to_string())),
+                ..Self::new(500, "UNKNOWN", "the registry's storage has a problem; its log says which")
+            },
         }
     }
 }

@@ -20,7 +20,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
-use crate::answer::{Answer, Refusal};
+use crate::answer::{Answer, Cause, Refusal};
 use crate::body::blocking;
 use crate::login::Logins;
 use crate::storage::Storage;
@@ -78,6 +78,8 @@ pub struct Access {
     pub status: u16,
     /// Bytes of the answer's body, where known.
     pub bytes: Option<u64>,
+    /// What went wrong inside the registry; the client was not told.
+    pub cause: Option<String>,
 }
 
 /// A registry with its socket open.
@@ -232,7 +234,8 @@ impl Service {
         );
         if let (Some(listener), Some((method, target))) = (&self.on_access, log) {
             let (status, bytes) = (answer.status().as_u16(), answer.body().size_hint().exact());
-            listener(&Access { peer, method, target, status, bytes });
+            let cause = answer.extensions().get::<Cause>().map(|cause| cause.0.clone());
+            listener(&Access { peer, method, target, status, bytes, cause });
         }
         answer
     }

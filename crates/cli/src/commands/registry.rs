@@ -88,5 +88,6 @@ fn serve(args: &ServeArgs, session: &Session) -> Result<u8, CommandError> {
 }
 
 fn log_access(access: &Access) {
-    output::note(&format!("{} {} {} {}", access.peer, access.method, access.target, access.status));
+    let cause = access.cause.as_ref().map_or(String::new(), |cause| format!(" {cause}"));
+    output::note(&format!("{} {} {} {}{cause}", access.peer, access.method, access.target, access.status));
 }

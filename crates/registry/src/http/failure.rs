@@ -33,6 +33,9 @@ pub(crate) enum Retry {
     Later(Option<Duration>),
 }
 
+/// What one try gives.
+pub(crate) type Tried<T> = Result<T, Failure>;
+
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         Self { error, retry: Retry::Never }
@@ -86,6 +89,12 @@ impl Failure {
         }
     }
 
+    fn no_such_host(origin: &Origin) -> Self {
+        let host = &origin.host;
+        Self::new(ErrorKind::Unreachable, format!("{host}: no such host"), Retry::Refused)
+            .hint(format!("check the spelling of {host} and the name servers in /etc/resolv.conf"))
+    }
+
     fn of_io(place: &str, origin: &Origin, error: io::Error) -> Self {
         if let Some(tls) = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
             return Self::of_tls(place, origin, tls);
@@ -96,6 +105,10 @@ impl Failure {
                 Some(inner) => Self::of_transport(origin, *inner),
                 None => Self::new(ErrorKind::Unreachable, format!("{place}: broken"), Retry::Later(None)),
             };
+        }
+        // The standard library's words for whatever the resolver says.
+        if error.to_string().starts_with("failed to lookup address") {
+            return Self::no_such_host(origin);
         }
         if error.kind() == io::ErrorKind::ConnectionRefused {
             return Self::new(
@@ -122,11 +135,8 @@ impl Failure {
                 origin.authority()
             )),
             rustls::Error::InvalidCertificate(reason) => {
-                Self::new(ErrorKind::Denied, format!("{place}: certificate: {}", certificate(reason)), Retry::Never)
-                    .hint(format!(
-                        "put the authority's certificate into /etc/containers/certs.d/{}/ca.crt, or pass --tls-verify=false",
-                        origin.authority()
-                    ))
+                let (what, hint) = certificate(reason, origin);
+                Self::new(ErrorKind::Denied, format!("{place}: certificate: {what}"), Retry::Never).hint(hint)
             }
             other => Self::new(ErrorKind::Unreachable, format!("{place}: TLS: {other}"), Retry::Never),
         }
@@ -196,15 +206,27 @@ pub(crate) fn printable(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(400).collect::<String>().trim().to_owned()
 }
 
-fn certificate(reason: &rustls::CertificateError) -> String {
+/// What is wrong with a certificate, and how to mend it.
+fn certificate(reason: &rustls::CertificateError, origin: &Origin) -> (String, String) {
     use rustls::CertificateError as Reason;
+    let anyway = "or trust it anyway with --tls-verify=false";
     match reason {
-        Reason::UnknownIssuer => "signed by an unknown authority".to_owned(),
-        Reason::Expired | Reason::ExpiredContext { .. } => "expired".to_owned(),
-        Reason::NotValidForName | Reason::NotValidForNameContext { .. } => {
-            "made for another host name".to_owned()
-        }
-        other => format!("{other:?}"),
+        Reason::UnknownIssuer => (
+            "signed by an unknown authority".to_owned(),
+            format!(
+                "put the authority's certificate into /etc/containers/certs.d/{}/ca.crt, {anyway}",
+                origin.authority()
+            ),
+        ),
+        Reason::Expired | Reason::ExpiredContext { .. } => (
+            "expired".to_owned(),
+            format!("check this machine's clock, have the certificate renewed, {anyway}"),
+        ),
+        Reason::NotValidForName | Reason::NotValidForNameContext { .. } => (
+            format!("made for another host than {}", origin.host),
+            format!("use a name that the certificate has, {anyway}"),
+        ),
+        other => (format!("{other:?}"), format!("have the certificate mended, {anyway}")),
     }
 }
 
@@ -215,5 +237,26 @@ fn plain(error: &io::Error) -> String {
         io::ErrorKind::UnexpectedEof => "connection closed before the answer was complete".to_owned(),
         io::ErrorKind::BrokenPipe => "connection closed by the other side".to_owned(),
         _ => error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_without_address_is_one_clear_error() {
+        let origin = Origin::of_authority(true, "reg.example").unwrap();
+        let said = io::Error::other("failed to lookup address information: Name or service not known");
+        let failure = Failure::of_transport(&origin, ureq::Error::Io(said));
+        assert_eq!(failure.error.to_string(), "reg.example: no such host");
+        assert_eq!(failure.retry, Retry::Refused);
+        assert!(failure.error.hint().unwrap().contains("resolv.conf"));
+    }
+
+    #[test]
+    fn a_strangers_words_are_made_harmless() {
+        assert_eq!(printable("a\u{1b}[31m\nb"), "a [31m b");
+        assert_eq!(printable(&"x".repeat(5000)).len(), 400);
     }
 }

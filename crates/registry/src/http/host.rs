@@ -10,10 +10,11 @@ use std::thread;
 use ureq::http::{Method, Request, Uri};
 use ureq::{Agent, AsSendBody, SendBody};
 
-use super::failure::{Failure, Retry};
+use super::ask::{Ask, Sending, Target};
+use super::failure::{Failure, Retry, Tried};
 use super::url::{self, join};
 use super::{Answer, Origin, Pauses, Trust};
-use crate::auth::{Auth, Scopes};
+use crate::auth::Auth;
 use crate::client::Shared;
 use crate::settings::lock;
 use crate::{Error, ErrorKind, Result};
@@ -37,74 +38,6 @@ struct Decided {
     origin: Origin,
     /// Whether it has ever answered.
     answered: bool,
-}
-
-/// A request, before it is known how many exchanges it takes.
-pub(crate) struct Ask<'a> {
-    pub(crate) method: Method,
-    /// A path with query on the host, or a whole address.
-    pub(crate) target: Target,
-    pub(crate) headers: Vec<(&'static str, String)>,
-    pub(crate) body: Sending<'a>,
-    /// What a token must allow.
-    pub(crate) scopes: Scopes,
-    /// Statuses from 400 on that are answers, not failures.
-    pub(crate) expected: &'static [u16],
-    /// An `Authorization` of its own.
-    secret: Option<String>,
-}
-
-#[derive(Clone)]
-pub(crate) enum Target {
-    Path(String),
-    Address(Uri),
-}
-
-/// A request's body.
-pub(crate) enum Sending<'a> {
-    Nothing,
-    Bytes(&'a [u8]),
-    /// Can be sent once: whoever asks tries again.
-    Stream(&'a mut (dyn std::io::Read + Send), u64),
-}
-
-impl<'a> Ask<'a> {
-    pub(crate) fn new(method: Method, path: impl Into<String>, scopes: Scopes) -> Self {
-        Self {
-            method,
-            target: Target::Path(path.into()),
-            headers: Vec::new(),
-            body: Sending::Nothing,
-            scopes,
-            expected: &[],
-            secret: None,
-        }
-    }
-
-    pub(crate) fn at(method: Method, address: Uri, scopes: Scopes) -> Self {
-        Self { target: Target::Address(address), ..Self::new(method, "", scopes) }
-    }
-
-    pub(crate) fn header(mut self, name: &'static str, value: impl Into<String>) -> Self {
-        self.headers.push((name, value.into()));
-        self
-    }
-
-    pub(crate) fn body(mut self, body: Sending<'a>) -> Self {
-        self.body = body;
-        self
-    }
-
-    /// Sends this `Authorization` to the host itself.
-    pub(crate) fn secret(mut self, secret: String) -> Self {
-        self.secret = Some(secret);
-        self
-    }
-
-    pub(crate) fn expect(mut self, statuses: &'static [u16]) -> Self {
-        self.expected = statuses;
-        self
-    }
 }
 
 impl Host {
@@ -176,7 +109,7 @@ impl Host {
     }
 
     /// One try, with a token where the host wants one.
-    fn authorized(&self, shared: &Shared, ask: &mut Ask<'_>) -> std::result::Result<Answer, Failure> {
+    fn authorized(&self, shared: &Shared, ask: &mut Ask<'_>) -> Tried<Answer> {
         let secret = match &ask.secret {
             Some(secret) => Some(secret.clone()),
             None => self.auth.ready(shared, self, &ask.scopes)?,
@@ -204,12 +137,7 @@ impl Host {
     }
 
     /// Follows redirects by hand.
-    fn follow(
-        &self,
-        shared: &Shared,
-        ask: &mut Ask<'_>,
-        secret: Option<&str>,
-    ) -> std::result::Result<Answer, Failure> {
+    fn follow(&self, shared: &Shared, ask: &mut Ask<'_>, secret: Option<&str>) -> Tried<Answer> {
         let mut answer = self.first(shared, ask, secret)?;
         for _ in 0..HOPS {
             if !matches!(answer.status, 301 | 302 | 303 | 307 | 308) {
@@ -243,12 +171,7 @@ impl Host {
     }
 
     /// The first hop, which also finds out whether the host speaks TLS.
-    fn first(
-        &self,
-        shared: &Shared,
-        ask: &mut Ask<'_>,
-        secret: Option<&str>,
-    ) -> std::result::Result<Answer, Failure> {
+    fn first(&self, shared: &Shared, ask: &mut Ask<'_>, secret: Option<&str>) -> Tried<Answer> {
         let decided = lock(&self.origin).clone();
         let failure = match self.hop(shared, &decided.origin, ask, secret) {
             Err(failure) if decided.origin.tls && !decided.answered => failure,
@@ -274,11 +197,7 @@ impl Host {
         Origin::of_authority(false, &authority)
     }
 
-    fn decide(
-        &self,
-        outcome: std::result::Result<Answer, Failure>,
-        origin: Origin,
-    ) -> std::result::Result<Answer, Failure> {
+    fn decide(&self, outcome: Tried<Answer>, origin: Origin) -> Tried<Answer> {
         if outcome.is_ok() {
             *lock(&self.origin) = Decided { origin, answered: true };
         }
@@ -291,7 +210,7 @@ impl Host {
         origin: &Origin,
         ask: &mut Ask<'_>,
         secret: Option<&str>,
-    ) -> std::result::Result<Answer, Failure> {
+    ) -> Tried<Answer> {
         let uri = match &ask.target {
             Target::Path(path) => url::parse(&format!("{origin}{path}"))?,
             Target::Address(uri) => uri.clone(),
@@ -306,7 +225,7 @@ impl Host {
     }
 }
 
-fn judge(answer: Answer, expected: &[u16]) -> std::result::Result<Answer, Failure> {
+fn judge(answer: Answer, expected: &[u16]) -> Tried<Answer> {
     if answer.status < 400 || expected.contains(&answer.status) {
         return Ok(answer);
     }
@@ -314,13 +233,7 @@ fn judge(answer: Answer, expected: &[u16]) -> std::result::Result<Answer, Failur
 }
 
 /// One request on one connection.
-fn once(
-    agent: &Agent,
-    origin: &Origin,
-    uri: Uri,
-    ask: &mut Ask<'_>,
-    secret: Option<&str>,
-) -> std::result::Result<Answer, Failure> {
+fn once(agent: &Agent, origin: &Origin, uri: Uri, ask: &mut Ask<'_>, secret: Option<&str>) -> Tried<Answer> {
     let mut request = Request::builder().method(ask.method.clone()).uri(uri.clone());
     for (name, value) in &ask.headers {
         request = request.header(*name, value);

@@ -11,6 +11,7 @@
 
 mod agent;
 mod answer;
+mod ask;
 mod failure;
 mod host;
 mod retry;
@@ -18,7 +19,8 @@ mod url;
 
 pub(crate) use agent::{Agents, Trust};
 pub(crate) use answer::Answer;
+pub(crate) use ask::{Ask, Sending};
 pub(crate) use failure::{Failure, printable};
-pub(crate) use host::{Ask, Host, Sending};
+pub(crate) use host::Host;
 pub(crate) use retry::Pauses;
 pub(crate) use url::{Origin, escape, is_internal, join, parse as parse_uri, with_query};

@@ -108,6 +108,17 @@ fn one_byte_too_many_is_refused() {
 }
 
 #[test]
+fn compression_on_the_way_is_not_undone() {
+    let (server, image) = spoiled(usize::MAX, |_, _| {
+        Reply::new(200, b"\x1f\x8b\x08something else".to_vec()).header("content-encoding", "gzip")
+    });
+    let error = read_blob(&remote(&server), &image, 0).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
+    let asked = server.seen().pop().unwrap();
+    assert_eq!(asked.header("accept-encoding"), Some("identity"));
+}
+
+#[test]
 fn a_registry_that_ignores_ranges_costs_bytes_but_not_the_pull() {
     let (server, image) = spoiled(2, |image, _| image.blob_reply(None).spoil(Spoil::Cut(BLOB_SIZE / 2)));
     pull(&remote(&server), &image).unwrap();

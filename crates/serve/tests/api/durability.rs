@@ -2,6 +2,9 @@
 //! What survives an end without warning. (A real `kill -9` is in the black-box tests.)
 
 use std::io::Write;
+use std::sync::{Arc, Mutex};
+
+use conex_serve::{Access, ServeOptions};
 
 use crate::http::{Registry, manifest, sha256};
 
@@ -53,6 +56,24 @@ fn a_restart_changes_nothing() {
     let registry = Registry::start(root.path());
     assert_eq!(registry.get("/v2/a/manifests/v1").body, manifest("").as_bytes());
     assert_eq!(registry.get(&format!("/v2/a/blobs/{digest}")).body, b"{}");
+}
+
+#[test]
+fn a_problem_of_the_disk_is_logged_and_not_told() {
+    let root = tempfile::tempdir().unwrap();
+    let heard = Arc::new(Mutex::new(Vec::new()));
+    let ear = heard.clone();
+    let registry = Registry::with(ServeOptions {
+        on_access: Some(Arc::new(move |access: &Access| ear.lock().unwrap().push(access.clone()))),
+        ..ServeOptions::new(root.path())
+    });
+    std::fs::remove_dir_all(root.path().join("ingest")).unwrap();
+    let answer = registry.send("POST", "/v2/a/blobs/uploads/", &[], b"");
+    let told = String::from_utf8(answer.body.clone()).unwrap();
+    assert_eq!(answer.status, 500);
+    assert!(!told.contains(root.path().to_str().unwrap()) && !told.contains("upload-"), "{told}");
+    let heard = heard.lock().unwrap();
+    assert!(heard[0].cause.as_ref().unwrap().contains("no such file"), "{heard:?}");
 }
 
 #[test]
