@@ -192,7 +192,7 @@ fn raise(
         let socket = socket::connect(socket)?;
         socket::send(socket.as_fd(), b"standard", Some(child.pidfd.as_fd()))?;
     }
-    channel.send(&Message::Go)?;
+    channel.tell(&Message::Go)?;
     answer_until_ready(container, plan, child, channel)?;
     container.reveal_fifo()?;
     if let Some(path) = &options.pid_file {
@@ -212,7 +212,7 @@ fn answer_until_ready(container: &Container, plan: &Plan, child: &Child, channel
                     _ => return Err(Error::new(ErrorKind::Os, format!("step {step} asks nothing"))),
                 };
                 answer(question, container, child)?;
-                channel.send(&Message::Done)?;
+                channel.tell(&Message::Done)?;
             }
             Some(Message::Failed(error)) => return Err(error.wrap("error during container init")),
             Some(other) => return Err(Error::new(ErrorKind::Os, format!("unexpected message {other:?}"))),

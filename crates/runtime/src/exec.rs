@@ -232,7 +232,7 @@ fn raise(
         let socket = socket::connect(socket)?;
         socket::send(socket.as_fd(), b"setns", Some(child.pidfd.as_fd()))?;
     }
-    channel.send(&Message::Go)?;
+    channel.tell(&Message::Go)?;
     loop {
         match channel.receive()? {
             Some(Message::Ready) => break,
@@ -240,7 +240,7 @@ fn raise(
                 if let Some(Step::Ask(Question::Rlimits { limits })) = plan.steps.get(step) {
                     create::raise_limits(child.pid, limits)?;
                 }
-                channel.send(&Message::Done)?;
+                channel.tell(&Message::Done)?;
             }
             Some(Message::Failed(error)) => return Err(error),
             other => {

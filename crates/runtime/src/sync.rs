@@ -61,6 +61,15 @@ impl Channel {
         Ok(socket::send(self.0.as_fd(), &encode(message), None)?)
     }
 
+    /// As [`Channel::send`], to the new process: if that is gone, its last words are the error.
+    pub fn tell(&self, message: &Message) -> Result<()> {
+        let Err(gone) = self.send(message) else { return Ok(()) };
+        match self.receive() {
+            Ok(Some(Message::Failed(reason))) => Err(reason),
+            _ => Err(gone),
+        }
+    }
+
     /// Waits for the other side. `None` if it is gone.
     pub(crate) fn receive(&self) -> Result<Option<Message>> {
         let mut buffer = [0; MAX_MESSAGE];

@@ -23,6 +23,7 @@ pub mod binaries;
 pub mod bundle;
 pub mod busybox;
 pub mod debian;
+pub mod fd;
 pub mod image;
 pub mod leak;
 pub mod liar;
