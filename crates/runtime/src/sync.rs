@@ -62,7 +62,7 @@ impl Channel {
     }
 
     /// As [`Channel::send`], to the new process: if that is gone, its last words are the error.
-    pub fn tell(&self, message: &Message) -> Result<()> {
+    pub(crate) fn tell(&self, message: &Message) -> Result<()> {
         let Err(gone) = self.send(message) else { return Ok(()) };
         match self.receive() {
             Ok(Some(Message::Failed(reason))) => Err(reason),
