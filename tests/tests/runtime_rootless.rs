@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 fn rootless(bundle: &mut Bundle, mappings: Value) {
     bundle.change(|config| {
-        config["linux"]["namespaces"].as_array_mut().unwrap().push(json!({ "type": "user" }));
+        config["linux"]["namespaces"].as_array_mut().expect("a list").push(json!({ "type": "user" }));
         config["linux"]["uidMappings"] = mappings.clone();
         config["linux"]["gidMappings"] = mappings;
     });
