@@ -11,7 +11,7 @@
 //!
 //! What libseccomp and runc do with a profile is what this does: the native architecture is always in; x32 calls are
 //! x86_64 ones with bit 30; names that an architecture lacks are skipped there; a rule that repeats the default is
-//! none; a rule without arguments beats those with; two comparisons of one argument are alternatives; on x86 the socket
+//! none; the first rule without arguments beats all others; two comparisons of one argument are alternatives; on x86 the socket
 //! and System V calls are reached through `socketcall` and `ipc`, too. A call newer than the newest in a restrictive
 //! profile gets ENOSYS, so that programs fall back to what its author knew.
 
@@ -23,6 +23,8 @@ use std::collections::BTreeMap;
 use conex_spec::runtime::{Action, Operator, Seccomp, SeccompFlag, SyscallArg, SyscallRule};
 use conex_sys::seccomp::{Instruction, MAX_INSTRUCTIONS, NEW_LISTENER};
 use serde::Serialize;
+
+use program::Width;
 
 /// The architectures that a profile may name and get a filter for.
 pub const ARCHITECTURES: [&str; 5] =
@@ -77,6 +79,11 @@ impl Architecture {
             "SCMP_ARCH_ARM" => Self::Arm,
             _ => return None,
         })
+    }
+
+    /// x32 programs can put 64 bits into a register.
+    fn width(self) -> Width {
+        if matches!(self, Self::X86 | Self::Arm) { Width::Narrow } else { Width::Wide }
     }
 
     /// `AUDIT_ARCH_*`: what the kernel reports.
@@ -204,24 +211,22 @@ impl<'a> Calls<'a> {
                 by_number.entry(*number).or_default().push((std::slice::from_ref(call), *answer));
             }
         }
-        by_number.into_iter().map(|(number, rules)| (number, self.piece(&rules))).collect()
+        let width = architecture.width();
+        by_number.into_iter().map(|(number, rules)| (number, self.piece(&rules, width))).collect()
     }
 
-    fn piece(&self, rules: &[(&[SyscallArg], u32)]) -> Vec<Instruction> {
-        // The kernel would also take the strictest of several filters' answers.
-        let strictest = |answer: &u32| (answer & 0xffff_0000).cast_signed();
-        let whole = rules.iter().filter(|(args, _)| args.is_empty()).map(|(_, answer)| *answer);
-        if let Some(answer) = whole.min_by_key(strictest) {
-            return vec![program::answer(answer)];
+    fn piece(&self, rules: &[(&[SyscallArg], u32)], width: Width) -> Vec<Instruction> {
+        if let Some((_, answer)) = rules.iter().find(|(args, _)| args.is_empty()) {
+            return vec![program::answer(*answer)];
         }
         let mut piece = Vec::new();
         for (comparisons, answer) in rules {
             if repeats_an_argument(comparisons) {
                 for one in *comparisons {
-                    program::if_all(std::slice::from_ref(one), *answer, &mut piece);
+                    program::if_all(std::slice::from_ref(one), width, *answer, &mut piece);
                 }
             } else {
-                program::if_all(comparisons, *answer, &mut piece);
+                program::if_all(comparisons, width, *answer, &mut piece);
             }
         }
         piece.push(program::answer(self.default));

@@ -75,12 +75,21 @@ enum Way {
     Fail,
 }
 
+/// How much of an argument a caller's registers hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Width {
+    /// Comparisons are of the low halves alone, of the profile's values as well: -1 is -1.
+    Narrow,
+    Wide,
+}
+
 /// If all comparisons hold, the answer; else what follows.
-pub(super) fn if_all(comparisons: &[SyscallArg], value: u32, program: &mut Vec<Instruction>) {
+pub(super) fn if_all(comparisons: &[SyscallArg], width: Width, value: u32, program: &mut Vec<Instruction>) {
     let start = program.len();
     let mut failing = Vec::new();
     for comparison in comparisons {
-        compare(comparison, program, &mut failing);
+        let tests = tests(comparison, width);
+        place(&tests, program, &mut failing);
     }
     program.push(answer(value));
     let end = program.len();
@@ -96,63 +105,58 @@ pub(super) fn if_all(comparisons: &[SyscallArg], value: u32, program: &mut Vec<I
     }
 }
 
-/// One comparison in two halves, the high one first. `failing` collects the jumps that leave the rule.
-fn compare(comparison: &SyscallArg, program: &mut Vec<Instruction>, failing: &mut Vec<(usize, bool)>) {
+/// One instruction and where it goes on if it is a test that holds, or does not.
+type Test = (Instruction, Way, Way);
+
+/// One comparison: the high halves first, then the low ones.
+fn tests(comparison: &SyscallArg, width: Width) -> Vec<Test> {
     use Way::{Fail, Next, Pass};
-    let low = ARGUMENTS + 8 * comparison.index;
     let half = |value: u64| ((value >> 32) as u32, value as u32);
-    let (high_value, low_value) = half(comparison.value);
+    let (high, low) = half(comparison.value);
+    // Bits outside the mask could only make the rule one that never matches; libseccomp drops them, too.
+    let (high_wanted, low_wanted) = half(comparison.value_two & comparison.value);
     let test = |code, value, on_true, on_false| (instruction(code, 0, 0, value), on_true, on_false);
     let plain = |instruction| (instruction, Next, Next);
-    let is_above = |code, yes: Way, no: Way| {
-        vec![
-            plain(load(low + 4)),
-            test(JUMP_GREATER, high_value, yes, Next),
-            test(JUMP_EQUAL, high_value, Next, no),
-            plain(load(low)),
-            test(code, low_value, yes, no),
-        ]
-    };
-    let steps = match comparison.op {
-        Operator::Equal => vec![
-            plain(load(low + 4)),
-            test(JUMP_EQUAL, high_value, Next, Fail),
-            plain(load(low)),
-            test(JUMP_EQUAL, low_value, Pass, Fail),
-        ],
-        Operator::NotEqual => vec![
-            plain(load(low + 4)),
-            test(JUMP_EQUAL, high_value, Next, Pass),
-            plain(load(low)),
-            test(JUMP_EQUAL, low_value, Fail, Pass),
-        ],
-        Operator::Greater => is_above(JUMP_GREATER, Pass, Fail),
-        Operator::GreaterEqual => is_above(JUMP_GREATER_EQUAL, Pass, Fail),
-        Operator::Less => is_above(JUMP_GREATER_EQUAL, Fail, Pass),
-        Operator::LessEqual => is_above(JUMP_GREATER, Fail, Pass),
-        Operator::MaskedEqual => {
-            let (high_wanted, low_wanted) = half(comparison.value_two);
-            vec![
-                plain(load(low + 4)),
-                plain(instruction(AND, 0, 0, high_value)),
-                test(JUMP_EQUAL, high_wanted, Next, Fail),
-                plain(load(low)),
-                plain(instruction(AND, 0, 0, low_value)),
-                test(JUMP_EQUAL, low_wanted, Pass, Fail),
-            ]
+    let offset = ARGUMENTS + 8 * comparison.index;
+    let above = |yes, no| vec![test(JUMP_GREATER, high, yes, Next), test(JUMP_EQUAL, high, Next, no)];
+    let (of_high, of_low) = match comparison.op {
+        Operator::Equal => {
+            (vec![test(JUMP_EQUAL, high, Next, Fail)], vec![test(JUMP_EQUAL, low, Pass, Fail)])
         }
+        Operator::NotEqual => {
+            (vec![test(JUMP_EQUAL, high, Next, Pass)], vec![test(JUMP_EQUAL, low, Fail, Pass)])
+        }
+        Operator::Greater => (above(Pass, Fail), vec![test(JUMP_GREATER, low, Pass, Fail)]),
+        Operator::GreaterEqual => (above(Pass, Fail), vec![test(JUMP_GREATER_EQUAL, low, Pass, Fail)]),
+        Operator::Less => (above(Fail, Pass), vec![test(JUMP_GREATER_EQUAL, low, Fail, Pass)]),
+        Operator::LessEqual => (above(Fail, Pass), vec![test(JUMP_GREATER, low, Fail, Pass)]),
+        Operator::MaskedEqual => (
+            vec![plain(instruction(AND, 0, 0, high)), test(JUMP_EQUAL, high_wanted, Next, Fail)],
+            vec![plain(instruction(AND, 0, 0, low)), test(JUMP_EQUAL, low_wanted, Pass, Fail)],
+        ),
     };
-    let start = program.len();
-    let end = start + steps.len();
-    for (offset, (mut instruction, on_true, on_false)) in steps.into_iter().enumerate() {
-        let at = start + offset;
+    let mut tests = Vec::new();
+    if width == Width::Wide {
+        tests.push(plain(load(offset + 4)));
+        tests.extend(of_high);
+    }
+    tests.push(plain(load(offset)));
+    tests.extend(of_low);
+    tests
+}
+
+/// Appends a comparison. `failing` collects the jumps that leave the rule.
+fn place(tests: &[Test], program: &mut Vec<Instruction>, failing: &mut Vec<(usize, bool)>) {
+    let end = program.len() + tests.len();
+    for (mut instruction, on_true, on_false) in tests.iter().copied() {
+        let at = program.len();
         let to_end = u8::try_from(end - at - 1).unwrap_or(u8::MAX);
         for (way, is_true) in [(on_true, true), (on_false, false)] {
             match way {
-                Next => {}
-                Pass if is_true => instruction.jump_true = to_end,
-                Pass => instruction.jump_false = to_end,
-                Fail => failing.push((at, is_true)),
+                Way::Next => {}
+                Way::Pass if is_true => instruction.jump_true = to_end,
+                Way::Pass => instruction.jump_false = to_end,
+                Way::Fail => failing.push((at, is_true)),
             }
         }
         program.push(instruction);
