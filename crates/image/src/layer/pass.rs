@@ -2,9 +2,10 @@
 //! One pass over a layer: bytes come in once and are hashed, kept, decompressed, hashed again and unpacked on the way.
 //!
 //! ```text
-//!  fetch (caller's thread) ──► decompress + diff_id (thread) ──► consume (thread)
-//!        bounded pipe                     bounded pipe
+//!  fetch (caller's thread) ──► decompress (thread) ──► diff_id + consume (thread)
+//!        bounded pipe              bounded pipe
 //! ```
+//! Decompression takes longest, so nothing else is done there.
 //! Buffers go round: what was read is given back to be filled again, so memory is bounded and stays mapped.
 
 use std::io::{self, BufRead, Read};
@@ -12,7 +13,7 @@ use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread;
 
 use conex_spec::image::Descriptor;
-use conex_spec::{Algorithm, DiffId};
+use conex_spec::{Algorithm, DiffId, Digest};
 
 use super::compress;
 use crate::transfer::{Progress, Source};
@@ -35,20 +36,21 @@ pub(crate) struct Feed {
     stopped: bool,
 }
 
-/// The reading end of a pipe.
+/// The reading end of a pipe, which hashes what passes.
 pub(crate) struct Drain {
     full: Receiver<Vec<u8>>,
     empty: Sender<Vec<u8>>,
     current: Vec<u8>,
     at: usize,
     ended: bool,
+    hasher: Option<Hasher>,
 }
 
-fn pipe() -> (Feed, Drain) {
+fn pipe(hasher: Option<Hasher>) -> (Feed, Drain) {
     let (full_sender, full) = sync_channel(DEPTH);
     let (empty, empty_receiver) = channel();
     let feed = Feed { full: full_sender, empty: empty_receiver, stopped: false };
-    (feed, Drain { full, empty, current: Vec::new(), at: 0, ended: false })
+    (feed, Drain { full, empty, current: Vec::new(), at: 0, ended: false, hasher })
 }
 
 impl Feed {
@@ -80,6 +82,17 @@ impl Feed {
     }
 }
 
+impl Drain {
+    /// The digest of everything that was sent. Reads what is left: behind an archive's end there may be padding.
+    fn finish(mut self) -> Result<Digest> {
+        while !self.ended {
+            let len = self.fill_buf()?.len();
+            self.consume(len);
+        }
+        Ok(self.hasher.expect("made with a hasher").finish())
+    }
+}
+
 impl BufRead for Drain {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
         if self.at == self.current.len() && !self.ended {
@@ -89,6 +102,9 @@ impl BufRead for Drain {
             let _ = self.empty.send(used);
             self.at = 0;
             self.ended = self.current.is_empty();
+            if let Some(hasher) = &mut self.hasher {
+                hasher.update(&self.current);
+            }
         }
         Ok(&self.current[self.at..])
     }
@@ -132,13 +148,16 @@ pub(crate) fn stream(
 pub(crate) fn pass<T: Send>(
     size: u64,
     fetch: impl FnOnce(&mut Feed) -> Result<()>,
-    consume: impl FnOnce(Drain) -> Result<T> + Send,
+    consume: impl FnOnce(&mut Drain) -> Result<T> + Send,
 ) -> Result<(DiffId, T)> {
     thread::scope(|scope| {
-        let (mut stored, compressed) = pipe();
-        let (uncompressed, archive) = pipe();
+        let (mut stored, compressed) = pipe(None);
+        let (uncompressed, mut archive) = pipe(Some(Hasher::new(Algorithm::Sha256)));
         let decompressor = scope.spawn(move || decompress(compressed, uncompressed, size));
-        let consumer = scope.spawn(move || consume(archive));
+        let consumer = scope.spawn(move || {
+            let consumed = consume(&mut archive)?;
+            Ok((DiffId(archive.finish()?), consumed))
+        });
         let fetched = fetch(&mut stored);
         if fetched.is_ok() {
             stored.end();
@@ -148,10 +167,8 @@ pub(crate) fn pass<T: Send>(
         let decompressed = joined(decompressor);
         let consumed = joined(consumer);
         fetched?;
-        let diff_id = decompressed?;
-        let consumed = consumed?;
-        let diff_id = diff_id.expect("the consumer reads to the end or fails");
-        Ok((diff_id, consumed))
+        decompressed?;
+        consumed
     })
 }
 
@@ -159,10 +176,9 @@ fn joined<T>(thread: thread::ScopedJoinHandle<'_, T>) -> T {
     thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
-/// Decompresses and hashes; `None` where the consumer stopped.
-fn decompress(stored: Drain, mut out: Feed, size: u64) -> Result<Option<DiffId>> {
+/// Decompresses until the end, or until the consumer stops.
+fn decompress(stored: Drain, mut out: Feed, size: u64) -> Result<()> {
     let mut reader = compress::decoder(stored)?;
-    let mut hasher = Hasher::new(Algorithm::Sha256);
     let limit = FLOOR.max(size.saturating_mul(MAX_RATIO));
     let mut total: u64 = 0;
     loop {
@@ -170,17 +186,16 @@ fn decompress(stored: Drain, mut out: Feed, size: u64) -> Result<Option<DiffId>>
         let len = read_full(&mut reader, &mut buffer).wrap(|| "decompress")?;
         if len == 0 {
             out.end();
-            return Ok(Some(DiffId(hasher.finish())));
+            return Ok(());
         }
         total += len as u64;
         if total > limit {
             let message = format!("{size} bytes unpack to more than {limit}");
             return Err(Error::new(ErrorKind::Hostile, message));
         }
-        hasher.update(&buffer[..len]);
         out.send(buffer, len);
         if out.is_stopped() {
-            return Ok(None);
+            return Ok(());
         }
     }
 }
@@ -219,7 +234,7 @@ mod tests {
         }
     }
 
-    fn read_all(mut drain: Drain) -> Result<Vec<u8>> {
+    fn read_all(drain: &mut Drain) -> Result<Vec<u8>> {
         let mut bytes = Vec::new();
         drain.read_to_end(&mut bytes)?;
         Ok(bytes)
@@ -248,7 +263,7 @@ mod tests {
         assert_eq!(error.to_string(), "wrong digest");
         let error = pass(size, feed_all(&stored[..stored.len() / 2]), read_all).unwrap_err();
         assert!(error.to_string().starts_with("decompress"), "{error}");
-        let stop = |_| Err::<(), _>(Error::invalid("do not like it"));
+        let stop = |_: &mut Drain| Err::<(), _>(Error::invalid("do not like it"));
         let error = pass(size, feed_all(&stored), stop).unwrap_err();
         assert_eq!(error.to_string(), "do not like it");
     }
@@ -261,7 +276,7 @@ mod tests {
             bomb.write_all(&zeros).unwrap();
         }
         let bomb = bomb.finish().unwrap();
-        let count = |mut drain: Drain| Ok(io::copy(&mut drain, &mut io::sink())?);
+        let count = |drain: &mut Drain| Ok(io::copy(drain, &mut io::sink())?);
         let error = pass(bomb.len() as u64, feed_all(&bomb), count).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Hostile);
         assert!(error.to_string().contains("unpack to more than"), "{error}");

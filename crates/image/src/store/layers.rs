@@ -12,7 +12,6 @@
 //! of what lies below and named by the *chain id*. (The bottom layer's chain id is its diff_id, as is right: there
 //! is nothing below.)
 
-use std::io::BufRead;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -261,9 +260,8 @@ impl<'a> Staging<'a> {
     }
 }
 
-fn apply(mut tree: Tree, archive: Drain) -> Result<Applied> {
-    let mut archive = archive;
-    let applied = tree.apply(&mut archive as &mut dyn BufRead)?;
+fn apply(mut tree: Tree, archive: &mut Drain) -> Result<Applied> {
+    let applied = tree.apply(archive)?;
     tree.finish()?;
     Ok(applied)
 }

@@ -170,11 +170,15 @@ impl Dir {
 
     /// [`Self::stat`], or `None` where there is nothing of that name.
     pub fn find(&self, name: impl AsRef<OsStr>) -> Result<Option<Stat>> {
-        match self.stat(name) {
-            Ok(stat) => Ok(Some(stat)),
-            Err(error) if error.errno() == Errno::NOENT => Ok(None),
-            Err(error) => Err(error),
-        }
+        let name = name.as_ref();
+        // Without an error's text, which costs a look into /proc: absence is usual.
+        let found = single(name).and_then(|name| {
+            match rustix::fs::statat(&self.0, name, AtFlags::SYMLINK_NOFOLLOW) {
+                Err(Errno::NOENT) => Ok(None),
+                other => other.map(Some),
+            }
+        });
+        found.call(|| format!("newfstatat({}, {name:?}, AT_SYMLINK_NOFOLLOW)", shown(self)))
     }
 
     /// What a symlink says.

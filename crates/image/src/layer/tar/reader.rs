@@ -93,11 +93,6 @@ impl<R: BufRead> Reader<R> {
         Data { input: &mut self.input, left: &mut self.data }
     }
 
-    /// What the archive is read from; behind the end there may be padding.
-    pub fn into_inner(self) -> R {
-        self.input
-    }
-
     fn begin_data(&mut self, size: u64) -> Result<()> {
         // So that no sum of sizes can overflow.
         if size > 1 << 62 {
