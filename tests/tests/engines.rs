@@ -7,6 +7,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use conex_testkit::run::{Background, poll};
+use conex_testkit::server::Registry;
 use conex_testkit::{Run, Sandbox, binaries, busybox, leak, needs, require};
 
 /// Limits that a host without CAP_SYS_RESOURCE may set too.
@@ -129,5 +130,26 @@ fn root_docker_runs_with_conex_runtime() {
     drop(dockerd);
     leak::remove_cgroups(sandbox.tag());
     assert!(!fs::exists(sandbox.path("docker.pid")).unwrap(), "dockerd has ended");
+    sandbox.finish();
+}
+
+#[test]
+fn root_docker_pushes_to_and_pulls_from_the_registry() {
+    needs!(require::root());
+    let sandbox = Sandbox::new();
+    let archive = needs!(archive(&sandbox));
+    let registry = Registry::conex(&sandbox);
+    let dockerd = needs!(Dockerd::start(&sandbox));
+    let docker = |words: &[&str]| dockerd.docker(&sandbox, words).run().success();
+    let name = format!("{}/team/busybox:1", registry.address);
+    docker(&["load", "--input", archive]);
+    docker(&["tag", "busybox", &name]);
+    docker(&["push", "--quiet", &name]);
+    docker(&["rmi", &name, "busybox"]);
+    docker(&["pull", "--quiet", &name]);
+    assert_eq!(docker(&["run", "--rm", "--network", "none", &name]).stdout, busybox::MOTD);
+    drop(dockerd);
+    leak::remove_cgroups(sandbox.tag());
+    drop(registry);
     sandbox.finish();
 }
