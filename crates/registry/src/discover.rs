@@ -16,8 +16,8 @@ use crate::{Error, ErrorKind, Result};
 
 /// Most pages of one listing.
 const PAGES: usize = 1000;
-/// Largest page.
-const PAGE_CAP: u64 = 16 * 1024 * 1024;
+/// Most bytes of all its pages together.
+const LISTING_CAP: u64 = 64 * 1024 * 1024;
 
 impl Repository {
     /// All tags, in the registry's order.
@@ -64,10 +64,12 @@ impl Repository {
     fn pages<T: DeserializeOwned>(&self, first: Answer, mut each: impl FnMut(T, &Answer)) -> Result<()> {
         let mut seen = HashSet::new();
         let mut answer = first;
+        let mut room = LISTING_CAP;
         for _ in 0..PAGES {
             let place = answer.place();
             let invalid = |what: String| Error::new(ErrorKind::Invalid, format!("{place}: {what}"));
-            let body = answer.read_capped(PAGE_CAP)?;
+            let body = answer.read_capped(room)?;
+            room -= body.len() as u64;
             let page = serde_json::from_slice(&body).map_err(|error| invalid(format!("listing: {error}")))?;
             let next = next_page(&answer)?;
             each(page, &answer);

@@ -46,6 +46,8 @@ impl Download {
     /// Opens the blob at `offset`, or at 0 where the registry cannot seek.
     pub(crate) fn open(repository: &Repository, blob: &Descriptor, offset: u64) -> Result<(Self, u64)> {
         let patience = &repository.shared.settings.patience;
+        // Nothing of a blob lies beyond its end: whoever asks from there begins again.
+        let offset = if offset <= blob.size { offset } else { 0 };
         let mut download = Self {
             repository: repository.clone(),
             blob: blob.clone(),

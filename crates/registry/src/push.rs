@@ -91,34 +91,24 @@ impl Repository {
         blob: &Descriptor,
         from: &dyn Source,
         progress: &dyn Progress,
-        session: Session,
+        mut session: Session,
     ) -> Result<()> {
-        let mut session = session;
         let mut pauses = Pauses::new(&self.shared.settings.patience);
-        let mut whole = true;
-        loop {
-            let sent = if whole {
-                self.send_whole(blob, from, progress, &session)
-            } else {
-                self.send_rest(blob, from, progress, &mut session)
-            };
-            let error = match sent {
-                Ok(true) => return Ok(()),
-                Ok(false) => {
-                    whole = false;
-                    continue;
-                }
-                Err(error) => error,
-            };
-            let pause = pauses.next(None).filter(|_| error.kind() == ErrorKind::Unreachable);
-            let Some(pause) = pause else {
+        let mut sent = match self.send_whole(blob, from, progress, &session) {
+            Ok(true) => return Ok(()),
+            Ok(false) => self.send_rest(blob, from, progress, &mut session),
+            Err(error) => Err(error),
+        };
+        while let Err(error) = sent {
+            let Some(pause) = pauses.next(None).filter(|_| error.kind() == ErrorKind::Unreachable) else {
                 self.cancel(&session);
                 return Err(error);
             };
             thread::sleep(pause);
-            whole = false;
-            self.find_offset(&mut session, &blob.digest)?;
+            self.find_offset(&mut session, blob)?;
+            sent = self.send_rest(blob, from, progress, &mut session);
         }
+        Ok(())
     }
 
     /// `false`: the registry wants it in smaller pieces.
@@ -137,14 +127,10 @@ impl Repository {
                 .expect(&[413]),
         );
         let answer = answer.map_err(|error| stream.cause_or(error))?;
-        match answer.status {
-            413 => Ok(false),
-            201 => {
-                answer.finish();
-                Ok(true)
-            }
-            status => Err(unexpected(&answer, status)),
+        if answer.status == 413 {
+            return Ok(false);
         }
+        created(answer).map(|()| true)
     }
 
     /// Sends what the registry lacks, chunk by chunk, and closes the session.
@@ -154,7 +140,7 @@ impl Repository {
         from: &dyn Source,
         progress: &dyn Progress,
         session: &mut Session,
-    ) -> Result<bool> {
+    ) -> Result<()> {
         let mut stream = Stream::open(from, blob, session.offset, progress)?;
         while session.offset < blob.size {
             let length = session.chunk.min(blob.size - session.offset);
@@ -173,16 +159,15 @@ impl Repository {
             session.offset += length;
             answer.finish();
         }
-        let answer =
-            self.send(Ask::at(Method::PUT, closing(session, &blob.digest)?, self.scopes(Actions::PullPush)))?;
-        match answer.status {
-            201 => Ok(true),
-            status => Err(unexpected(&answer, status)),
-        }
+        created(self.send(Ask::at(
+            Method::PUT,
+            closing(session, &blob.digest)?,
+            self.scopes(Actions::PullPush),
+        ))?)
     }
 
     /// Asks how much of an interrupted upload has arrived; begins a new one where the registry has forgotten it.
-    fn find_offset(&self, session: &mut Session, digest: &Digest) -> Result<()> {
+    fn find_offset(&self, session: &mut Session, blob: &Descriptor) -> Result<()> {
         let ask = Ask::at(Method::GET, session.address.clone(), self.scopes(Actions::PullPush))
             .expect(&[400, 404, 405]);
         let answer = self.send(ask)?;
@@ -190,12 +175,12 @@ impl Repository {
             if answer.header("location").is_some() {
                 session.address = self.host.location(&answer)?;
             }
-            session.offset = answer.header("range").and_then(received).unwrap_or(0);
+            session.offset = answer.header("range").and_then(received).unwrap_or(0).min(blob.size);
             return Ok(());
         }
         answer.finish();
         let chunk = session.chunk;
-        if let Some(fresh) = self.begin_upload(digest, None)? {
+        if let Some(fresh) = self.begin_upload(&blob.digest, None)? {
             *session = Session { chunk, ..fresh };
         }
         Ok(())
@@ -248,6 +233,15 @@ fn closing(session: &Session, digest: &Digest) -> Result<Uri> {
 fn received(range: &str) -> Option<u64> {
     let last: u64 = range.trim_start_matches("bytes=").split_once('-')?.1.parse().ok()?;
     Some(if last == 0 { 0 } else { last + 1 })
+}
+
+/// The end of an upload.
+fn created(answer: Answer) -> Result<()> {
+    if answer.status != 201 {
+        return Err(unexpected(&answer, answer.status));
+    }
+    answer.finish();
+    Ok(())
 }
 
 fn unexpected(answer: &Answer, status: u16) -> Error {

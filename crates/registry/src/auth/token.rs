@@ -6,8 +6,8 @@
 //!  POST realm  grant_type=refresh_token&service=…&client_id=conex&scope=…&refresh_token=…
 //!  ◄── { "token" | "access_token": "…", "expires_in": 60 }
 //! ```
-//! The realm is the registry's word, so it is not trusted with much: https unless the registry itself speaks plain
-//! HTTP; no address inside our networks unless the registry is at one; and redirects carry no login.
+//! The realm is the registry's word, so it is not trusted with much: https unless both the registry
+//! and the realm's own host may speak plain HTTP; no address inside our networks unless the registry is at one; and redirects carry no login.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -18,7 +18,7 @@ use ureq::http::{Method, Uri};
 use super::challenge::Challenge;
 use super::{Scopes, basic_header};
 use crate::client::Shared;
-use crate::http::{Ask, Host, Origin, Sending, escape, is_internal, parse_uri, with_query};
+use crate::http::{Ask, Host, Origin, Sending, Trust, escape, is_internal, parse_uri, with_query};
 use crate::{Error, ErrorKind, Login, Result};
 
 /// Longest token answer that is read.
@@ -68,7 +68,8 @@ impl Bearer {
         let realm = challenge.parameter("realm").ok_or_else(|| refuse("is missing".to_owned()))?;
         let realm = parse_uri(realm).map_err(|error| refuse(error.to_string()))?;
         let origin = Origin::of(&realm).map_err(|error| refuse(error.to_string()))?;
-        if registry.tls && !origin.tls {
+        let trust = host.trust_of(shared, &origin);
+        if !origin.tls && (registry.tls || trust == Trust::Verified) {
             return Err(refuse(format!("{origin} is not https")));
         }
         if is_internal(&origin.host) && !is_internal(&registry.host) {
@@ -78,7 +79,7 @@ impl Bearer {
             realm,
             service: challenge.parameter("service").map(str::to_owned),
             scope: challenge.parameter("scope").map(str::to_owned),
-            host: Arc::new(Host::at(&origin.authority(), origin.clone(), host.trust_of(shared, &origin))),
+            host: Arc::new(Host::at(&origin.authority(), origin.clone(), trust)),
         })
     }
 
@@ -96,11 +97,11 @@ impl Bearer {
         };
         let place = answer.place();
         let body = answer.read_capped(ANSWER_CAP)?;
-        let answer: TokenAnswer = serde_json::from_slice(&body)
-            .map_err(|error| Error::new(ErrorKind::Invalid, format!("{place}: token answer: {error}")))?;
+        // Not the parser's words: they may quote the token.
+        let no_token = || Error::new(ErrorKind::Invalid, format!("{place}: no token in the answer"));
+        let answer: TokenAnswer = serde_json::from_slice(&body).map_err(|_| no_token())?;
         let token = answer.token.or(answer.access_token).filter(|token| is_header_text(token));
-        let token = token
-            .ok_or_else(|| Error::new(ErrorKind::Invalid, format!("{place}: no token in the answer")))?;
+        let token = token.ok_or_else(no_token)?;
         let life = Duration::from_secs(answer.expires_in.unwrap_or(DEFAULT_LIFE).min(24 * 3600));
         let good_until = Instant::now() + life.saturating_sub(MARGIN.min(life / 2));
         Ok(Token { header: format!("Bearer {token}"), good_until })
@@ -145,12 +146,13 @@ fn is_header_text(token: &str) -> bool {
 mod tests {
     use super::super::challenge;
     use super::*;
-    use crate::http::Trust;
     use crate::{Client, Settings};
 
     fn realm(registry: &str, tls: bool, realm: &str) -> Result<Bearer> {
         let client = Client::new(Settings::new("test"));
-        let host = Host::at("r", Origin::of_authority(tls, registry)?, Trust::Verified);
+        let origin = Origin::of_authority(tls, registry)?;
+        let trust = Trust::of(&origin.host, !tls, None);
+        let host = Host::at("r", origin, trust);
         let challenges = challenge::parse(&format!("Bearer realm=\"{realm}\""));
         Bearer::of(&client.shared, &challenges[0], &host)
     }
@@ -177,5 +179,7 @@ mod tests {
         }
         realm("10.0.0.1:5000", true, "https://10.1.2.3/token").unwrap();
         realm("127.0.0.1:5000", false, "http://127.0.0.1:5001/token").unwrap();
+        realm("plain.example", false, "http://plain.example:81/token").unwrap();
+        realm("plain.example", false, "http://other.example/token").unwrap_err();
     }
 }

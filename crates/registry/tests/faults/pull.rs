@@ -150,6 +150,21 @@ fn an_unsatisfiable_range_starts_over() {
 }
 
 #[test]
+fn from_the_end_there_is_nothing_and_beyond_it_all() {
+    let (server, image) = spoiled(0, |image, range| image.blob_reply(range));
+    let size = BLOB_SIZE as u64;
+    assert_eq!(read_blob(&remote(&server), &image, size).unwrap(), (size, Vec::new()));
+    assert_eq!(server.count("GET", "/blobs/"), 0);
+    assert_eq!(read_blob(&remote(&server), &image, size + 1).unwrap().0, 0);
+    let mut empty = Image::new();
+    empty.blob.clear();
+    empty.layer.size = 0;
+    let own = empty.clone();
+    let server = Server::start(move |_| own.blob_reply(None));
+    assert_eq!(read_blob(&remote(&server), &empty, 0).unwrap(), (0, Vec::new()));
+}
+
+#[test]
 fn a_registry_that_says_later_is_asked_later() {
     for wish in [Some("0"), Some("3600"), Some("Fri, 01 Jan 2038 00:00:00 GMT"), Some("soon"), None] {
         let (server, image) = spoiled(1, move |_, _| {
