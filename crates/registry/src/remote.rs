@@ -165,7 +165,8 @@ impl Source for Remote {
     }
 
     fn repository(&self) -> Option<(String, String)> {
-        Some((self.reference.host.clone(), self.reference.name.clone()))
+        let main = self.main().ok()?;
+        Some((main.host.name.clone(), main.name))
     }
 }
 

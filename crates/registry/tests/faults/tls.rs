@@ -15,7 +15,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 
 use crate::image::{Image, hasty, pull, remote_with};
-use crate::server::{Reply, Server};
+use crate::server::{Reply, Server, Spoil};
 
 /// A directory with an authority and what it signs.
 struct Authority {
@@ -170,6 +170,22 @@ fn plain_http_is_for_loopback_or_by_wish() {
     assert!(error.to_string().contains("server gave HTTP response to HTTPS client"), "{error}");
     let hint = error.hint().unwrap();
     assert!(hint.contains("--tls-verify=false") && hint.contains("insecure = true"), "{hint}");
+}
+
+#[test]
+fn an_end_without_farewell_is_no_end() {
+    let authority = needs!(Authority::new());
+    authority.sign("server", "IP:127.0.0.1", "2");
+    let image = Image::new();
+    let own = image.clone();
+    // The scripted server never says goodbye in TLS: a cut looks like an end to whoever trusts the connection.
+    let server = Server::start_tls(authority.server_config("server", false), move |seen| {
+        let reply = own.reply(seen);
+        let cut = seen.target.contains("/blobs/") && seen.before == 0;
+        if cut { reply.header("content-length", "none").spoil(Spoil::Cut(1000)) } else { reply }
+    });
+    pull(&remote_with(authority.trusting(&server.host()), &server.host()), &image).unwrap();
+    assert_eq!(server.seen().last().unwrap().range(), Some(1000));
 }
 
 #[test]
