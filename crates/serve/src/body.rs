@@ -36,8 +36,13 @@ pub(crate) struct FilePart {
     end: u64,
     /// Bytes not yet handed out.
     left: u64,
-    reading: Option<JoinHandle<io::Result<Bytes>>>,
+    reading: Option<JoinHandle<io::Result<Piece>>>,
+    /// The buffer of the piece before: free again once the client has it.
+    spare: BytesMut,
 }
+
+/// A piece, and its buffer for another one.
+type Piece = (Bytes, BytesMut);
 
 impl Payload {
     pub(crate) fn empty() -> Self {
@@ -50,7 +55,14 @@ impl Payload {
 
     /// Bytes `start` to `end` (exclusive) of a file.
     pub(crate) fn file(file: File, start: u64, end: u64) -> Self {
-        Self::File(FilePart { file: Arc::new(file), next: start, end, left: end - start, reading: None })
+        Self::File(FilePart {
+            file: Arc::new(file),
+            next: start,
+            end,
+            left: end - start,
+            reading: None,
+            spare: BytesMut::new(),
+        })
     }
 }
 
@@ -62,10 +74,11 @@ impl FilePart {
         let (file, at) = (self.file.clone(), self.next);
         let length = usize::try_from(self.end - at).unwrap_or(PIECE).min(PIECE);
         self.next += length as u64;
+        let mut buffer = std::mem::take(&mut self.spare);
         self.reading = Some(tokio::task::spawn_blocking(move || {
-            let mut piece = BytesMut::zeroed(length);
-            file.read_exact_at(&mut piece, at)?;
-            Ok(piece.freeze())
+            buffer.resize(length, 0);
+            file.read_exact_at(&mut buffer, at)?;
+            Ok((buffer.split().freeze(), buffer))
         }));
     }
 
@@ -80,9 +93,10 @@ impl FilePart {
         let piece = ready!(Pin::new(reading).poll(context)).map_err(io::Error::other).flatten();
         self.reading = None;
         match piece {
-            Ok(piece) => {
+            Ok((piece, buffer)) => {
                 self.left -= piece.len() as u64;
                 self.read_ahead();
+                self.spare = buffer;
                 Poll::Ready(Some(Ok(piece)))
             }
             Err(error) => {
