@@ -85,5 +85,17 @@ fn root_debian_unpacks_as_umoci_does() {
     }
     let differences = tree::difference(&expected, &unpacked);
     assert!(differences.is_empty(), "- umoci, + conex:\n{}", differences.join("\n"));
+    let ran = sandbox.conex(["run", "--rm", "--network", "none", &pushed.name()]).run().success();
+    assert!(ran.stdout.starts_with("12."), "what a Debian 12 has in /etc/debian_version: {ran}");
+    let script =
+        "dpkg --version >/dev/null && perl -e 'print 6*7' && ls -l /opt/tool && ! test -e /etc/issue";
+    let ran = sandbox
+        .conex(["run", "--rm", "--network", "none", &pushed.name(), "sh", "-c", script])
+        .run()
+        .success();
+    assert!(ran.stdout.starts_with("42") && ran.stdout.contains("-rwsr-xr-x"), "{ran}");
     sandbox.conex(["system", "fsck"]).run().success();
+    let Pushed { sandbox, registry, .. } = pushed;
+    drop(registry);
+    sandbox.finish();
 }

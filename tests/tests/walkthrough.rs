@@ -6,6 +6,14 @@ use conex_testkit::server::Registry;
 use conex_testkit::user::Range;
 use conex_testkit::{Image, Layer, Output, Run, Sandbox, busybox, needs, require, tar};
 
+/// Waits for something in the background; shows what the background has said when it does not come.
+const SOON: &str = r#"
+soon() {
+  for try in $(seq 100); do sh -c "$1" && return; sleep 0.1; done 2>/dev/null
+  echo "never: $1"; tail -n 20 ../terminal ../log; exit 1
+}
+"#;
+
 /// Images by skopeo: two tags in one layout, blobs that are what their names say, a short name.
 const COPY: &str = r#"
 skopeo --version
@@ -36,7 +44,7 @@ runc spec -b spec-b && [ -e spec-b/config.json ]
 
 cd bundle
 script -qec 'runc run test' /dev/null < /dev/null > ../terminal 2>&1 &
-until runc list | grep -q running; do sleep 0.1; done
+soon 'runc list | grep -q running'
 curl_inside='exec 2>&1; for i in 1 2 3 4 5 6 7 8 9; do wget -qO- http://127.0.0.1:8091/ && break; sleep 0.2; done'
 runc exec test sh -c "$curl_inside" | grep 'It works'
 [ -z "$ROOTLESS" ] || curl --silent --retry 5 --retry-connrefused localhost:8091 | grep 'It works'
@@ -61,11 +69,11 @@ runc list
 runc state test | jq -e '.status == "running"'
 runc exec test cat /etc/motd
 runc kill test KILL
-until runc state test | jq -e '.status == "stopped"'; do sleep 0.1; done
+soon 'runc state test | grep -q stopped'
 runc delete test
 
 crun run test < /dev/null > ../log 2>&1 &
-until crun list | grep -q running; do sleep 0.1; done
+soon 'crun list | grep -q running'
 crun kill test KILL
 wait
 
@@ -125,7 +133,7 @@ fn walked(output: &Output) {
 
 /// Root's containers are known under `/run`: here, one of the walk's own.
 fn walk_as_root(sandbox: &Sandbox, first: &str) -> std::process::Command {
-    let script = format!("set -eux\nmount -t tmpfs run /run\n{first}\nROOTLESS=\n{COPY}{UNPACK}{RUN}");
+    let script = format!("set -eux\nmount -t tmpfs run /run\n{first}\nROOTLESS=\n{SOON}{COPY}{UNPACK}{RUN}");
     let mut walk = sandbox.command("unshare");
     walk.args(["--mount", "--propagation", "private", "sh", "-c", &script]);
     walk
@@ -164,7 +172,7 @@ fn root_the_walk_as_an_ordinary_user() {
     let sandbox = Sandbox::new();
     let registry = needs!(registry(&sandbox));
     let user = sandbox.user(Range::Subordinate);
-    let script = format!("set -eux\nROOTLESS=--rootless\n{COPY}{UNPACK}{RUN}");
+    let script = format!("set -eux\nROOTLESS=--rootless\n{SOON}{COPY}{UNPACK}{RUN}");
     walked(&user.command("sh").args(["-c", &script]).run());
     drop(registry);
     sandbox.finish();

@@ -85,6 +85,14 @@ pub(crate) fn run_as_umoci(args: &UnpackArgs, session: &Session) -> CommandResul
     unpack_image(args, &location, session).context(context)
 }
 
+/// What was asked for; without privileges and a wish, root in the container is the caller.
+fn id_map(rootless: bool, asked: &[IdMapping], caller: u32) -> Vec<IdMapping> {
+    if rootless && asked.is_empty() {
+        return vec![IdMapping { container_id: 0, host_id: caller, size: 1 }];
+    }
+    asked.to_vec()
+}
+
 fn unpack_image(args: &UnpackArgs, location: &Location, session: &Session) -> Result<u8, CommandError> {
     if session.environment.is_rootless() && !args.rootless {
         return Err(CommandError::usage("only root can give files to other users")
@@ -92,10 +100,11 @@ fn unpack_image(args: &UnpackArgs, location: &Location, session: &Session) -> Re
     }
     let engine = session.engine()?;
     let source = location.source(&engine, &session.registry(&args.registry)?)?;
+    let environment = &session.environment;
     let options = UnpackOptions {
         rootless: args.rootless,
-        uid_map: args.uid_map.clone(),
-        gid_map: args.gid_map.clone(),
+        uid_map: id_map(args.rootless, &args.uid_map, environment.uid),
+        gid_map: id_map(args.rootless, &args.gid_map, environment.gid),
         keep_dirlinks: args.keep_dirlinks,
     };
     let platform = args.platform.clone().unwrap_or_else(Platform::host);
