@@ -57,7 +57,7 @@ pub fn layer(bytes: &[u8]) {
         form: Form::Plain { keep_dirlinks: false },
         owner: Owner::Caller,
         unprivileged: true,
-        limits: Limits { entries: 1000, bytes: 1 << 20 },
+        limits: Limits { entries: 1000, bytes: 1 << 20, memory: 1 << 20 },
         digests: false,
     };
     if let Ok(mut tree) = Tree::new(dir, options, Below::Layers(Stack::new(Vec::new(), false))) {

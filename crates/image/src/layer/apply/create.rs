@@ -79,12 +79,10 @@ impl Tree {
             return self.new_directory(parent, name, attributes, false).map(drop);
         };
         if file_type(&old) == FileType::Directory {
-            self.directories.insert(path, attributes);
-            return Ok(());
+            return self.describe_later(path, attributes);
         }
         if let Some(real) = self.dirlink(&path, file_type(&old))? {
-            self.directories.insert(real.path.clone(), attributes);
-            return Ok(());
+            return self.describe_later(real.path.clone(), attributes);
         }
         // What was hidden below the old entry stays hidden.
         self.clear_way(parent, name)?;

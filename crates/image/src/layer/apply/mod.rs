@@ -23,9 +23,10 @@ mod resolve;
 mod whiteout;
 mod xattr;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::ffi::OsStr;
 use std::io::BufRead;
+use std::ops::Bound;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -70,11 +71,13 @@ pub struct Limits {
     pub entries: u64,
     /// Bytes of all regular files, with their holes.
     pub bytes: u64,
+    /// Bytes of what has to be remembered until the end: names and attributes of directories, whiteouts.
+    pub memory: u64,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { entries: 10_000_000, bytes: 1 << 40 }
+        Self { entries: 10_000_000, bytes: 1 << 40, memory: 256 << 20 }
     }
 }
 
@@ -126,6 +129,11 @@ impl Attributes {
         let Entry { mode, uid, gid, mtime, atime, xattrs, .. } = entry;
         Self { mode, uid, gid, mtime, atime, xattrs }
     }
+
+    /// How much memory it takes beyond its own size.
+    fn weight(&self) -> usize {
+        self.xattrs.iter().map(|xattr| xattr.name.len() + xattr.value.len()).sum()
+    }
 }
 
 /// An open directory of the tree and its path there, which has no symlink in it.
@@ -156,9 +164,11 @@ pub struct Tree {
     /// Plain form: real paths that the current layer has brought, and all their parents.
     touched: HashSet<PathBuf>,
     /// Directories that hide what is below them, in the current layer.
-    opaque: HashSet<PathBuf>,
+    opaque: BTreeSet<PathBuf>,
     /// Overlay form: whiteouts made so far.
-    whiteouts: HashSet<PathBuf>,
+    whiteouts: BTreeSet<PathBuf>,
+    /// Bytes remembered, as far as [`Limits::memory`] is concerned.
+    remembered: u64,
     digests: HashMap<PathBuf, Digest>,
     applied: Applied,
 }
@@ -179,8 +189,9 @@ impl Tree {
             cache: HashMap::from([(PathBuf::new(), Arc::new(root))]),
             directories: BTreeMap::from([(PathBuf::new(), Attributes::default_dir())]),
             touched: HashSet::new(),
-            opaque: HashSet::new(),
-            whiteouts: HashSet::new(),
+            opaque: BTreeSet::new(),
+            whiteouts: BTreeSet::new(),
+            remembered: 0,
             digests: HashMap::new(),
             applied: Applied::default(),
         })
@@ -191,6 +202,8 @@ impl Tree {
         self.touched.clear();
         self.opaque.clear();
         self.applied = Applied::default();
+        let weight = |(path, attributes): (&PathBuf, &Attributes)| weight_of(path) + attributes.weight();
+        self.remembered = self.directories.iter().map(weight).sum::<usize>() as u64;
         let mut reader = Reader::new(archive);
         while let Some(entry) = reader.next_entry()? {
             self.count(&entry)?;
@@ -219,6 +232,25 @@ impl Tree {
         Ok(())
     }
 
+    /// Before something is kept in memory.
+    fn remember_bytes(&mut self, weight: usize) -> Result<()> {
+        self.remembered = self.remembered.saturating_add(weight as u64);
+        let limit = self.options.limits.memory;
+        if self.remembered > limit {
+            let message =
+                format!("the layer's directories and whiteouts take more than {limit} bytes of memory");
+            return Err(Error::new(ErrorKind::Hostile, message));
+        }
+        Ok(())
+    }
+
+    /// What a directory gets at the end.
+    fn describe_later(&mut self, path: PathBuf, attributes: Attributes) -> Result<()> {
+        self.remember_bytes(weight_of(&path) + attributes.weight())?;
+        self.directories.insert(path, attributes);
+        Ok(())
+    }
+
     fn entry(&mut self, entry: Entry, data: &mut impl BufRead) -> Result<()> {
         let Some(name) = entry.path.file_name() else {
             return self.root_entry(entry);
@@ -230,7 +262,7 @@ impl Tree {
         let parent = self.directory(parent_path)?;
         let name = name.to_owned();
         if let Form::Plain { .. } = self.options.form {
-            self.touch(parent.path_of(&name));
+            self.touch(parent.path_of(&name))?;
         }
         self.create(&parent, &name, entry, data)
     }
@@ -240,18 +272,20 @@ impl Tree {
         if entry.kind != Kind::Directory {
             return Err(Error::new(ErrorKind::Hostile, "the root of a layer can only be a directory"));
         }
-        self.directories.insert(PathBuf::new(), Attributes::of(entry));
-        Ok(())
+        self.describe_later(PathBuf::new(), Attributes::of(entry))
     }
 
-    fn touch(&mut self, path: PathBuf) {
+    fn touch(&mut self, path: PathBuf) -> Result<()> {
         let mut next = Some(path);
         while let Some(path) = next {
             next = path.parent().map(Path::to_owned);
-            if !self.touched.insert(path) {
-                return;
+            if self.touched.contains(&path) {
+                break;
             }
+            self.remember_bytes(weight_of(&path))?;
+            self.touched.insert(path);
         }
+        Ok(())
     }
 
     /// Forgets what is known of `path` and everything below it, because it is being removed.
@@ -261,10 +295,30 @@ impl Tree {
                 !parent.path.starts_with(path) && !as_written.starts_with(path)
             }
         });
-        self.directories.retain(|dir, _| !dir.starts_with(path));
-        self.opaque.retain(|dir| !dir.starts_with(path));
-        self.whiteouts.retain(|file| !file.starts_with(path));
+        let directories = self.directories.range::<Path, _>(at_or_behind(path)).map(|(dir, _)| dir);
+        for dir in at_or_below(path, directories) {
+            self.directories.remove(&dir);
+        }
+        for set in [&mut self.opaque, &mut self.whiteouts] {
+            for dir in at_or_below(path, set.range::<Path, _>(at_or_behind(path))) {
+                set.remove(&dir);
+            }
+        }
     }
+}
+
+/// A path and what holds it.
+fn weight_of(path: &Path) -> usize {
+    path.as_os_str().len() + 128
+}
+
+fn at_or_behind(path: &Path) -> (Bound<&Path>, Bound<&Path>) {
+    (Bound::Included(path), Bound::Unbounded)
+}
+
+/// Paths sort by their components, so what lies below one follows it at once: nothing else is looked at.
+fn at_or_below<'a>(path: &Path, sorted: impl Iterator<Item = &'a PathBuf>) -> Vec<PathBuf> {
+    sorted.take_while(|one| one.starts_with(path)).cloned().collect()
 }
 
 #[cfg(test)]

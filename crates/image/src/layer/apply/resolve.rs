@@ -150,7 +150,7 @@ impl Tree {
         here.dir.make_dir(name, 0o700)?;
         let dir = here.dir.open_dir(name).wrap(|| format!("just made: {name:?}"))?;
         let parent = self.opened(here, name, dir);
-        self.directories.insert(parent.path.clone(), attributes);
+        self.describe_later(parent.path.clone(), attributes)?;
         if opaque {
             self.make_opaque(&parent)?;
         }

@@ -371,7 +371,7 @@ fn budgets_hold() {
     let scratch = Scratch::new();
     fs::create_dir(scratch.path("")).unwrap();
     let mut options = scratch.options(PLAIN);
-    options.limits = Limits { entries: 3, bytes: 100 };
+    options.limits = Limits { entries: 3, bytes: 100, memory: 2000 };
     let apply = |tar: Vec<u8>| {
         let dir = Dir::open_host(&scratch.path("")).unwrap();
         Tree::new(dir, options.clone(), Below::Unknown).unwrap().apply(tar.as_slice())
@@ -380,6 +380,25 @@ fn budgets_hold() {
     assert_eq!(apply(many).unwrap_err().kind(), ErrorKind::Hostile);
     let large = Layer::new().file("5", &"x".repeat(101)).tar();
     assert_eq!(apply(large).unwrap_err().kind(), ErrorKind::Hostile);
+    // Small archives that would have to be remembered whole: attributes of directories, names of their parents.
+    let mut wide = Entry::new("6", Kind::Directory, 0o755);
+    wide.xattrs = vec![Xattr { name: b"user.x".to_vec(), value: vec![b'x'; 2000] }];
+    for tar in [Layer::new().entry(&wide, b"").tar(), Layer::new().file(&["d"; 50].join("/"), "").tar()] {
+        let error = apply(tar).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Hostile);
+        assert!(error.to_string().contains("bytes of memory"), "{error}");
+    }
+}
+
+#[test]
+fn replacing_the_same_name_over_and_over_is_linear() {
+    let scratch = Scratch::new();
+    let mut layer = Layer::new();
+    for i in 0..20_000 {
+        layer = layer.dir(&format!("d{i}"), 0o755).file("x", "");
+    }
+    scratch.apply(PLAIN, &[layer.tar()]).unwrap();
+    assert_eq!(scratch.list().len(), 20_001);
 }
 
 #[test]

@@ -6,13 +6,13 @@
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use conex_sys::path::{Dir, FileType};
 
 use super::resolve::file_type;
-use super::{Form, Parent, Time, Tree, xattr};
+use super::{Form, Parent, Time, Tree, at_or_behind, at_or_below, weight_of, xattr};
 use crate::{Error, ErrorKind, Result};
 
 /// Directories in directories that a whiteout may empty by halves.
@@ -93,6 +93,7 @@ impl Tree {
             Some(_) => return Ok(()),
             None => {}
         }
+        self.remember_bytes(weight_of(&path))?;
         parent.dir.make_node(name, FileType::CharacterDevice, 0, 0, 0)?;
         // So that the same layer always gives the same tree.
         parent.dir.set_times(name, Time::default(), Time::default())?;
@@ -108,9 +109,8 @@ impl Tree {
         }
         let name = [xattr::overlay_prefix(userxattr), b"opaque"].concat();
         conex_sys::path::set_xattr(&dir.dir, &name, b"y")?;
-        let needless: Vec<PathBuf> =
-            self.whiteouts.iter().filter(|file| file.starts_with(&dir.path)).cloned().collect();
-        for file in needless {
+        let behind = self.whiteouts.range::<Path, _>(at_or_behind(&dir.path));
+        for file in at_or_below(&dir.path, behind) {
             let (parent, name) = self.root.parent(&file)?;
             parent.remove_file(name)?;
             self.whiteouts.remove(&file);
