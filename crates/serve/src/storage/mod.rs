@@ -16,7 +16,7 @@ mod facts;
 mod names;
 mod uploads;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -34,9 +34,6 @@ use names::{Names, NamesCache};
 pub(crate) use facts::{Facts, facts_of};
 pub(crate) use names::Entry;
 pub(crate) use uploads::Uploads;
-
-/// How deep indexes nest below a tag.
-const DEPTH: u8 = 4;
 
 /// The directory. All methods block.
 pub(crate) struct Storage {
@@ -119,15 +116,32 @@ impl Storage {
             return Ok(true);
         }
         let names = self.names()?;
-        let found = names.unpushed(name).any(|entry| self.leads_to(entry, digest, DEPTH));
+        let needed = |manifest: &Descriptor| self.needs(manifest, digest).then_some(());
+        let found = names.unpushed(name).any(|entry| self.search(entry, needed).is_some());
         Ok(found)
     }
 
-    /// Whether `digest` is among what `entry` refers to.
-    fn leads_to(&self, entry: &Descriptor, digest: &Digest, depth: u8) -> bool {
-        let Ok(facts) = self.facts(entry) else { return false };
-        facts.blobs.contains(digest)
-            || (depth > 0 && facts.manifests.iter().any(|child| self.leads_to(child, digest, depth - 1)))
+    /// The first answer of `ask` about `entry` and the manifests below it. Each is asked once: an index may list the
+    /// same one a thousand times, and that one the next.
+    fn search<T>(&self, entry: &Descriptor, mut ask: impl FnMut(&Descriptor) -> Option<T>) -> Option<T> {
+        let mut seen = HashSet::new();
+        let mut open = vec![entry.clone()];
+        while let Some(next) = open.pop() {
+            if !seen.insert(next.digest.clone()) {
+                continue;
+            }
+            if let Some(answer) = ask(&next) {
+                return Some(answer);
+            }
+            let Ok(facts) = self.facts(&next) else { continue };
+            open.extend(facts.manifests.iter().filter(|child| !seen.contains(&child.digest)).cloned());
+        }
+        None
+    }
+
+    /// Whether a manifest names `digest` as one of its blobs.
+    fn needs(&self, manifest: &Descriptor, digest: &Digest) -> bool {
+        self.facts(manifest).is_ok_and(|facts| facts.blobs.contains(digest))
     }
 
     /// The manifest `digest` as repository `name` knows it.
@@ -136,16 +150,8 @@ impl Storage {
         if let Some(found) = names.manifest(name, digest) {
             return Ok(Some(found.clone()));
         }
-        Ok(names.unpushed(name).find_map(|entry| self.below(entry, digest, DEPTH)))
-    }
-
-    /// The descriptor of `digest` among `entry` and the indexes below it.
-    fn below(&self, entry: &Descriptor, digest: &Digest, depth: u8) -> Option<Descriptor> {
-        if entry.digest == *digest {
-            return Some(entry.clone());
-        }
-        let facts = (depth > 0).then(|| self.facts(entry).ok())??;
-        facts.manifests.iter().find_map(|child| self.below(child, digest, depth - 1))
+        let wanted = |manifest: &Descriptor| (manifest.digest == *digest).then(|| manifest.clone());
+        Ok(names.unpushed(name).find_map(|entry| self.search(entry, wanted)))
     }
 
     /// Stores a manifest, whose references have been checked, and lets `tags` of repository `name` mean it.
@@ -195,5 +201,35 @@ impl Storage {
     /// What a stored manifest says. Its bytes never change, so it is read once.
     fn facts(&self, manifest: &Descriptor) -> Result<Arc<Facts>> {
         self.facts.get(&manifest.digest, || self.store.read_blob(manifest))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use conex_image::verify::sha256;
+
+    use super::*;
+
+    #[test]
+    fn a_ladder_of_indexes_is_climbed_once() {
+        const INDEX: &str = "application/vnd.oci.image.index.v1+json";
+        let directory = tempfile::tempdir().unwrap();
+        let storage = Storage::open(directory.path()).unwrap();
+        let put = |media_type: &str, bytes: Vec<u8>| {
+            let descriptor = Descriptor::new(media_type, sha256(&bytes), bytes.len() as u64);
+            storage.store.put_blob(&descriptor, &mut bytes.as_slice()).unwrap();
+            descriptor
+        };
+        let mut top = put("application/octet-stream", b"not even a manifest".to_vec());
+        let (blob, deepest) = (sha256(b"nobody's"), top.clone());
+        put("application/octet-stream", b"nobody's".to_vec());
+        for _ in 0..10 {
+            let one = format!(r#"{{"mediaType":"{INDEX}","digest":"{}","size":{}}}"#, top.digest, top.size);
+            let many = vec![one; 1000].join(",");
+            top = put(INDEX, format!(r#"{{"schemaVersion":2,"manifests":[{many}]}}"#).into_bytes());
+        }
+        storage.store.tag("localhost/app:1", &top).unwrap();
+        assert!(!storage.sees_blob("app", &blob).unwrap());
+        assert_eq!(storage.find_manifest("app", &deepest.digest).unwrap().unwrap().digest, deepest.digest);
     }
 }
