@@ -127,14 +127,15 @@ fn refused(error: conex_sys::Error) -> Error {
     Error::from(error).wrap("make a user namespace").with_hint(hint)
 }
 
-/// Joins the user and mount namespaces of a process. For `exec`, where the runtime must be inside.
+/// Joins the user namespace of a process. For `exec`, where the runtime must be inside. Not its mount namespace: in the
+/// container's, the runtime's path would lead to a program of the image.
 pub(crate) fn join(pid: i32) -> Result<()> {
     let own = fs::read_link("/proc/self/ns/user").wrap(|| "read /proc/self/ns/user")?;
     if fs::read_link(format!("/proc/{pid}/ns/user")).is_ok_and(|other| other == own) {
         return Ok(());
     }
     let target = process::open(pid)?;
-    Ok(namespace::join_process(target.as_fd(), namespace::flags([Kind::User, Kind::Mount]))?)
+    Ok(namespace::join_process(target.as_fd(), namespace::flags([Kind::User]))?)
 }
 
 #[cfg(test)]

@@ -117,7 +117,8 @@ fn set_network(linux: &mut Linux, mounts: &mut [Mount], network: Network, rootle
         // sysfs belongs to the network namespace's owner, who is not in here: the host's is shown instead.
         Network::Host if rootless => {
             for mount in mounts.iter_mut().filter(|mount| mount.kind == "sysfs") {
-                let options = ["rbind", "nosuid", "noexec", "nodev", "ro"].map(str::to_owned).to_vec();
+                // Recursively read-only: the user owns cgroups down there.
+                let options = ["rbind", "nosuid", "noexec", "nodev", "rro"].map(str::to_owned).to_vec();
                 *mount = Mount { options, ..bind("/sys", &mount.destination) };
             }
         }
