@@ -3,10 +3,10 @@
 //!
 //! ```text
 //!  <state root>/            0700   /run/<name>, or $XDG_RUNTIME_DIR/<name>
-//!    <id>/                  0711   held with flock(2) by create, start, delete
+//!    <id>/                  0700   held with flock(2) by create, start, delete
 //!      state.json           0600   runc's keys; replaced whole (docs/formats/container-state.md)
 //!      config.json          0600   the bundle's configuration as it was created
-//!      .exec.fifo           0622   while the container is being created
+//!      .exec.fifo           0600   while the container is being created
 //!      exec.fifo                   renamed so once it is; init waits for a byte; `start` writes it, removes the name
 //! ```
 //!
@@ -118,7 +118,7 @@ impl Container {
         let directory = root.join(id);
         let wrap = || format!("create {}", directory.display());
         DirBuilder::new().recursive(true).mode(0o700).create(root).wrap(wrap)?;
-        match DirBuilder::new().mode(0o711).create(&directory) {
+        match DirBuilder::new().mode(0o700).create(&directory) {
             Err(error) if error.kind() != IoErrorKind::AlreadyExists => return Err(error).wrap(wrap),
             _ => {}
         }
@@ -189,7 +189,8 @@ impl Container {
 
     /// Keeps the configuration beside the state: `exec` and the poststop hooks need it when the bundle may be gone.
     pub fn save_config(&self, config: &Config) -> Result<()> {
-        fs::write(self.directory.join(CONFIG_FILE), to_json(config)?).wrap(|| "record the configuration")
+        file::replace(&self.directory.join(CONFIG_FILE), &to_json(config)?, 0o600)
+            .wrap(|| "record the configuration")
     }
 
     /// What [`Container::save_config`] kept.

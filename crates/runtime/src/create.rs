@@ -8,7 +8,7 @@
 
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use conex_spec::runtime::{Config, Hooks, IdMapping, NamespaceKind, Rlimit, Status};
@@ -16,7 +16,7 @@ use conex_sys::idmap::{self, Range};
 use conex_sys::mount::{self, Change, Extent};
 use conex_sys::process::{self, Child};
 use conex_sys::procfs::Procfs;
-use conex_sys::{Errno, credentials, file, path, sched, signal, socket};
+use conex_sys::{Errno, credentials, file, sched, signal, socket};
 
 use crate::cgroup::{Cgroup, Layout};
 use crate::cli::Runtime;
@@ -93,15 +93,22 @@ fn check_terminal(config: &Config, options: &Options) -> Result<()> {
 }
 
 pub(crate) fn request(runtime: &Runtime, options: &Options) -> Request {
-    let listening = std::env::var("LISTEN_FDS").ok().and_then(|count| count.parse().ok()).unwrap_or(0);
     Request {
         id: options.id.clone(),
         bundle: options.bundle.to_string_lossy().into_owned(),
         no_pivot: options.no_pivot,
         no_new_keyring: options.no_new_keyring,
-        preserve_fds: options.preserve_fds + listening,
+        preserve_fds: preserved(options.preserve_fds),
         systemd_cgroup: runtime.systemd_cgroup,
     }
+}
+
+/// How many descriptors the container gets besides the standard three: those asked for, and the sockets that the
+/// caller listens on (sd_listen_fds(3)).
+pub(crate) fn preserved(asked: u32) -> u32 {
+    let listening = std::env::var("LISTEN_FDS").ok().and_then(|count| count.parse().ok()).unwrap_or(0);
+    // More than any process can have open: the sum must not overflow.
+    asked.saturating_add(listening).min(1 << 20)
 }
 
 /// The facts of this host that a plan depends on.
@@ -142,7 +149,7 @@ fn make(
 ) -> Result<(Child, Option<OwnedFd>)> {
     let cgroup = Cgroup::create(&plan.cgroup).wrap(|| "cgroup")?;
     container.record.cgroup_paths.clone_from(cgroup.directories());
-    let start = make_fifo(container, plan)?;
+    let start = make_fifo(container)?;
     let (console, inside) = console::ends(plan, options.console_socket.as_deref())?;
     let joins_user_namespace = plan.join.iter().any(|one| one.kind == NamespaceKind::User);
     let inherited = Inherited {
@@ -163,6 +170,7 @@ fn make(
         cgroup: cgroup.clone_target(),
         undumpable: !inherited.stays_dumpable,
         keep: inherited.descriptors(),
+        preserve: preserved(options.preserve_fds),
     };
     let (child, channel) = launch::launch(&birth, |channel| init::run(plan, &inherited, channel))?;
     let wrap = || "unable to start container process";
@@ -243,26 +251,17 @@ pub(crate) fn adjust_oom_score(pid: i32, value: i32) -> Result<()> {
     std::fs::write(&path, value.to_string()).wrap(|| format!("write {path}"))
 }
 
-/// The fifo that `start` writes to. The new process gets its reading end.
-fn make_fifo(container: &Container, plan: &Plan) -> Result<OwnedFd> {
+/// The fifo that `start` writes to. The new process gets its reading end, so that nobody but the container's owner
+/// needs any right to the name.
+fn make_fifo(container: &Container) -> Result<OwnedFd> {
     let path = container.hidden_fifo();
-    file::make_fifo(&path, 0o622)?;
-    std::fs::set_permissions(&path, PermissionsExt::from_mode(0o622))?;
+    file::make_fifo(&path, 0o600)?;
     let fifo = File::options().read(true).custom_flags(NONBLOCK).open(&path).wrap(|| "open the fifo")?;
-    if let (Some(maps), 0) = (&plan.id_maps, credentials::effective_user()) {
-        path::chown(&fifo, host_id(&maps.uid, 0), host_id(&maps.gid, 0))?;
-    }
     Ok(OwnedFd::from(fifo))
 }
 
 /// O_NONBLOCK.
 const NONBLOCK: i32 = 0o4000;
-
-fn host_id(map: &[IdMapping], inside: u32) -> u32 {
-    let range =
-        map.iter().find(|range| inside >= range.container_id && inside - range.container_id < range.size);
-    range.map_or(0, |range| range.host_id + (inside - range.container_id))
-}
 
 fn open_sources(plan: &Plan) -> Result<Vec<OwnedFd>> {
     plan.before_clone

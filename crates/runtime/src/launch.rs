@@ -36,6 +36,8 @@ pub(crate) struct Birth<'a> {
     pub undumpable: bool,
     /// What `body` uses; the new process has nothing else of the runtime's open.
     pub keep: Vec<BorrowedFd<'a>>,
+    /// But so many descriptors of the caller's, behind the standard three.
+    pub preserve: u32,
 }
 
 /// Namespaces that exist.
@@ -130,7 +132,8 @@ pub(crate) fn launch(birth: &Birth<'_>, body: impl FnOnce(Channel) -> i32) -> Re
     if let Join::Process(pidfd, _) = &birth.join {
         keep.push(pidfd.as_fd());
     }
-    let request = Spawn { cgroup: birth.cgroup, keep: Some(&keep), ..Spawn::default() };
+    let request =
+        Spawn { cgroup: birth.cgroup, keep: Some(&keep), preserve: birth.preserve, ..Spawn::default() };
     if birth.needs_stage() {
         let stage = process::spawn(&request, || stage(birth, &inside, body))?;
         drop(theirs);

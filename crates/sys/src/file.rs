@@ -25,13 +25,13 @@ pub fn replace(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
     let mut hidden = std::ffi::OsString::from(".");
     hidden.push(name);
     let temporary = directory.join(hidden);
-    let written = File::options()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(mode)
-        .open(&temporary)
-        .and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()));
+    // A new file, never what has the name: in a directory like /tmp that may be somebody's link to elsewhere.
+    let create = || File::options().write(true).create_new(true).mode(mode).open(&temporary);
+    let created = create().or_else(|error| match error.kind() {
+        std::io::ErrorKind::AlreadyExists => std::fs::remove_file(&temporary).and_then(|()| create()),
+        _ => Err(error),
+    });
+    let written = created.and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()));
     written.map_err(|error| failed(call("write", &temporary), &error))?;
     std::fs::rename(&temporary, path).map_err(|error| failed(call("rename", path), &error))?;
     let synced = File::open(directory).and_then(|directory| directory.sync_all());
@@ -113,6 +113,12 @@ mod tests {
         replace(&path, b"two", 0o600).unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), b"two");
         assert_eq!(std::fs::read_dir(&directory).unwrap().count(), 1);
+        // A link that lies in wait is replaced, not followed.
+        std::fs::write(directory.join("victim"), b"untouched").unwrap();
+        std::os::unix::fs::symlink("victim", directory.join(".state")).unwrap();
+        replace(&path, b"three", 0o600).unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"three");
+        assert_eq!(std::fs::read(directory.join("victim")).unwrap(), b"untouched");
         std::fs::remove_dir_all(&directory).unwrap();
     }
 }

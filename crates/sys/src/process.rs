@@ -53,6 +53,8 @@ pub struct Spawn<'a> {
     /// Of the descriptors above the standard three, only these are open in the child. Everything that the child uses
     /// must be among them; owners of the others must not be used there. `None` keeps all.
     pub keep: Option<&'a [BorrowedFd<'a>]>,
+    /// With `keep`: so many descriptors behind the standard three stay as well, whatever they are.
+    pub preserve: u32,
 }
 
 /// Makes a child by clone3(2) and runs `child` in it; the child exits with the number that it returns.
@@ -84,7 +86,7 @@ pub fn spawn(request: &Spawn<'_>, child: impl FnOnce() -> i32) -> Result<Child> 
     match check(returned).call(describe)? {
         0 => {
             if let Some(keep) = request.keep {
-                close_all_but(keep);
+                close_all_but(3_u32.saturating_add(request.preserve), keep);
             }
             // A panic must not unwind into the copied frames of the parent.
             let code = std::panic::catch_unwind(std::panic::AssertUnwindSafe(child)).unwrap_or(101);
@@ -101,11 +103,10 @@ pub fn spawn(request: &Spawn<'_>, child: impl FnOnce() -> i32) -> Result<Child> 
 /// Not in libc for musl as a 64-bit constant.
 const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
 
-/// Closes everything above the standard three but `keep`. KERNEL(5.9); what an older one leaves open is close-on-exec.
-fn close_all_but(keep: &[BorrowedFd<'_>]) {
+/// Closes everything from `first` on but `keep`. KERNEL(5.9); what an older one leaves open is close-on-exec.
+fn close_all_but(mut first: u32, keep: &[BorrowedFd<'_>]) {
     let mut kept: Vec<_> = keep.iter().filter_map(|fd| u32::try_from(fd.as_raw_fd()).ok()).collect();
     kept.sort_unstable();
-    let mut first = 3_u32;
     for border in kept.into_iter().chain([u32::MAX]) {
         if first < border {
             // SAFETY: only called in a fresh child, where by the contract of `Spawn::keep` nobody uses these again.

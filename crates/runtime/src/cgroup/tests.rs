@@ -31,7 +31,7 @@ impl Guard {
             return None;
         }
         let config = format!(
-            r#"{{"root":{{"path":"/"}},"process":{{"args":["x"],"cwd":"/"}},"linux":{{"resources":{resources}}}}}"#
+            r#"{{"root":{{"path":"/"}},"process":{{"args":["x"],"cwd":"/"}},"linux":{{"namespaces":[{{"type":"mount"}}],"resources":{resources}}}}}"#
         );
         let host = Host { cgroup: layout, ..Host::default() };
         let request =

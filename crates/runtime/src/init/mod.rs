@@ -117,6 +117,8 @@ fn begin(world: &mut World<'_>) -> Result<()> {
     if world.inherited.becomes_root {
         credentials::set_group(0)?;
         credentials::set_user(0)?;
+        // The kernel forgets it when ids change.
+        process::set_parent_death_signal(Some(conex_sys::signal::KILL))?;
     }
     process::set_undumpable()?;
     process::set_umask(0);
@@ -159,7 +161,7 @@ fn do_step(world: &mut World<'_>, index: usize, step: &Step) -> Result<()> {
         Step::Hooks { moment, hooks } => run_hooks(world, *moment, hooks),
         Step::EnterRoot { method } => root::enter(world, *method),
         Step::PropagateRoot { propagation } => root::set_propagation("/", *propagation),
-        Step::ReopenDevNull => program::reopen_dev_null(world),
+        Step::ReopenDevNull => program::reopen_dev_null(),
         Step::MakeWorkingDirectory { path } => Ok(in_root(world)?.make_dir_all(path, 0o755).map(drop)?),
         Step::Console { width, height, mount } => open_console(world, (*width, *height), *mount),
         Step::RemountReadonly { path, attr } => mount::change(world, path, *attr),

@@ -5,7 +5,7 @@
 
 use std::ffi::CString;
 use std::fs::File;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
@@ -22,7 +22,7 @@ use crate::{Error, ErrorKind, Result, Wrap};
 const NULL_DEVICE: (u32, u32) = (1, 3);
 
 /// Standard descriptors that are the host's /dev/null become the container's, if that is one.
-pub(super) fn reopen_dev_null(world: &World<'_>) -> Result<()> {
+pub(super) fn reopen_dev_null() -> Result<()> {
     let is_null = |fd: std::os::fd::BorrowedFd<'_>| -> Result<bool> {
         let stat = path::stat(fd)?;
         let is_char = FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice;
@@ -39,11 +39,11 @@ pub(super) fn reopen_dev_null(world: &World<'_>) -> Result<()> {
     if nulls.is_empty() {
         return Ok(());
     }
-    let own = in_root(world)?.resolve("/dev/null")?;
+    // Looked at when it is open: another container that shares a volume could exchange it in between.
+    let own = File::options().read(true).write(true).custom_flags(NO_FOLLOW).open("/dev/null")?;
     if !is_null(own.as_fd())? {
         return Err(Error::new(ErrorKind::Os, "/dev/null of the container is not the null device"));
     }
-    let own = File::options().read(true).write(true).custom_flags(NO_FOLLOW).open("/dev/null")?;
     nulls.into_iter().try_for_each(|number| Ok(process::set_standard(number, own.as_fd())?))
 }
 
@@ -76,21 +76,25 @@ pub(super) fn confirm_working_directory(world: &World<'_>, path: &str) -> Result
     ))
 }
 
+/// So much of a passwd is read: the image may have made it of any size, with lines of any length.
+const MAX_PASSWD: u64 = 1 << 20;
+
 /// The sixth field of the user's line in the container's passwd; `/` where there is none.
 pub(super) fn find_home(world: &mut World<'_>, uid: u32) -> Result<()> {
-    let number = uid.to_string();
-    let mut home = None;
-    if let Some(passwd) = in_root(world)?.open_regular("/etc/passwd")? {
-        for line in BufReader::new(passwd).lines().map_while(std::result::Result::ok) {
-            let fields: Vec<_> = line.split(':').collect();
-            if fields.get(2) == Some(&number.as_str()) {
-                home = fields.get(5).filter(|home| !home.is_empty()).map(|&home| home.to_owned());
-                break;
-            }
-        }
-    }
+    let passwd = in_root(world)?.open_regular("/etc/passwd")?;
+    let home = passwd.and_then(|passwd| home_in(passwd.take(MAX_PASSWD), uid));
     world.home = Some(home.unwrap_or_else(|| "/".to_owned()));
     Ok(())
+}
+
+fn home_in(passwd: impl Read, uid: u32) -> Option<String> {
+    let number = uid.to_string();
+    let lines = BufReader::new(passwd).split(b'\n').map_while(std::result::Result::ok);
+    let fields = |line: Vec<u8>| -> Vec<String> {
+        line.split(|byte| *byte == b':').map(|field| String::from_utf8_lossy(field).into_owned()).collect()
+    };
+    let line = lines.map(fields).find(|fields| fields.get(2) == Some(&number))?;
+    line.into_iter().nth(5).filter(|home| !home.is_empty())
 }
 
 /// O_NOFOLLOW.

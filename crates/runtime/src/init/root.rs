@@ -74,7 +74,6 @@ pub(super) fn enter(world: &World<'_>, method: EnterRoot) -> Result<()> {
             mount::move_here_to_root()?;
             mount::chroot_here()?;
         }
-        EnterRoot::Chroot => mount::chroot_here()?,
     }
     Ok(mount::stand_in(mount::open_dir(Path::new("/"))?)?)
 }

@@ -85,7 +85,6 @@ impl fmt::Display for Step {
             Self::EnterRoot { method } => f.write_str(match method {
                 EnterRoot::Pivot => "pivot into the root",
                 EnterRoot::Move => "move the root over / and chroot",
-                EnterRoot::Chroot => "chroot into the root",
             }),
             Self::PropagateRoot { propagation } => write!(f, "make / {propagation}"),
             Self::ReopenDevNull => f.write_str("reopen standard descriptors that are the host's /dev/null"),

@@ -300,8 +300,6 @@ pub enum EnterRoot {
     Pivot,
     /// `--no-pivot`: move the root mount over `/` and chroot (a ramdisk cannot be pivoted away from).
     Move,
-    /// No mount namespace of its own.
-    Chroot,
 }
 
 /// mount_setattr(2)'s `propagation`, or MS_* of mount(2).
@@ -465,6 +463,7 @@ pub fn plan(config: &Config, request: &Request, host: &Host) -> Result<Plan, Pla
     let cgroup = draft.cgroup()?;
     draft.keyring(process);
     draft.root_filesystem(&cgroup)?;
+    draft.steps.push(Step::MakeWorkingDirectory { path: process.cwd.clone() });
     draft.console(process);
     draft.finish_root_filesystem();
     draft.identity(process);

@@ -20,39 +20,34 @@ impl Draft<'_> {
 
     /// Up to the moment when the container's root is `/`.
     pub(super) fn root_filesystem(&mut self, cgroup: &CgroupPlan) -> Result<(), PlanError> {
-        let own_mounts = self.config.has_namespace(NamespaceKind::Mount);
+        if !self.config.has_namespace(NamespaceKind::Mount) {
+            // A chroot alone holds nobody, and `exec` would end up in the host's root.
+            return Err(PlanError::new(
+                "linux.namespaces: without a mount namespace there is no root to be had: add {\"type\": \"mount\"}",
+            ));
+        }
         let asked = propagation(self.linux().rootfs_propagation);
         let private = asked.is_some_and(|asked| asked.kind == PropagationKind::Private);
         if self.request.no_pivot && private {
             return Err(PlanError::new("rootfsPropagation of [r]private is not safe without pivot_root"));
         }
-        if own_mounts {
-            let slave = Propagation { kind: PropagationKind::Slave, recursive: true };
-            self.steps.push(Step::IsolateMounts { propagation: asked.unwrap_or(slave) });
-            let private_parent = asked.is_none_or(|asked| asked.kind != PropagationKind::Slave);
-            self.steps.push(Step::BindRoot { rootfs: self.rootfs(), private_parent });
-            for mount in &self.config.mounts {
-                self.mount(mount, cgroup)?;
-            }
-            self.devices();
-        } else if !self.config.mounts.is_empty() {
-            return Err(PlanError::new(
-                "mounts need a mount namespace: add {\"type\": \"mount\"} to linux.namespaces",
-            ));
+        let slave = Propagation { kind: PropagationKind::Slave, recursive: true };
+        self.steps.push(Step::IsolateMounts { propagation: asked.unwrap_or(slave) });
+        let private_parent = asked.is_none_or(|asked| asked.kind != PropagationKind::Slave);
+        self.steps.push(Step::BindRoot { rootfs: self.rootfs(), private_parent });
+        for mount in &self.config.mounts {
+            self.mount(mount, cgroup)?;
         }
+        self.devices();
         self.setup_hooks();
-        let method = match (own_mounts, self.request.no_pivot) {
-            (false, _) => EnterRoot::Chroot,
-            (true, true) => EnterRoot::Move,
-            (true, false) => EnterRoot::Pivot,
-        };
+        let method = if self.request.no_pivot { EnterRoot::Move } else { EnterRoot::Pivot };
         self.steps.push(Step::EnterRoot { method });
         if let Some(propagation) = asked
             && matches!(propagation.kind, PropagationKind::Shared | PropagationKind::Unbindable)
         {
             self.steps.push(Step::PropagateRoot { propagation });
         }
-        if own_mounts && self.makes_dev() {
+        if self.makes_dev() {
             self.steps.push(Step::ReopenDevNull);
         }
         Ok(())
@@ -74,20 +69,16 @@ impl Draft<'_> {
     }
 
     pub(super) fn console(&mut self, process: &Process) {
-        self.steps.push(Step::MakeWorkingDirectory { path: process.cwd.clone() });
         if process.terminal {
             let size = process.console_size.unwrap_or_default();
-            let mount = self.config.has_namespace(NamespaceKind::Mount);
-            self.steps.push(Step::Console { width: size.width, height: size.height, mount });
+            self.steps.push(Step::Console { width: size.width, height: size.height, mount: true });
         }
     }
 
     pub(super) fn finish_root_filesystem(&mut self) {
-        if self.config.has_namespace(NamespaceKind::Mount) {
-            self.remount_readonly();
-            if self.config.root.as_ref().is_some_and(|root| root.readonly) {
-                self.steps.push(Step::RemountRootReadonly);
-            }
+        self.remount_readonly();
+        if self.config.root.as_ref().is_some_and(|root| root.readonly) {
+            self.steps.push(Step::RemountRootReadonly);
         }
         let umask = self.config.process.as_ref().and_then(|process| process.user.umask);
         self.steps.push(Step::SetUmask { mask: umask.unwrap_or(0o022) });
