@@ -215,6 +215,25 @@ fn processes_that_pull_one_image_fetch_it_once() {
 }
 
 #[test]
+fn userns_layers_are_unpacked_with_the_rights_there_are() {
+    needs!(require::userns());
+    let unshare = needs!(require::program("unshare"));
+    let scratch = Scratch::new(1000);
+    let pull = scratch.pull();
+    // Root in a user namespace with one id.
+    let output =
+        Command::new(unshare).arg("-Ur").arg(pull.get_program()).args(pull.get_args()).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let layers: Vec<_> = std::fs::read_dir(scratch.store().join("layers/sha256")).unwrap().collect();
+    assert_eq!(layers.len(), 3);
+    for layer in layers {
+        let record = std::fs::read_to_string(layer.unwrap().path().join("layer.json")).unwrap();
+        assert!(record.contains("\"userxattr\":true"), "{record}");
+    }
+    assert_eq!(scratch.check().layers, 3);
+}
+
+#[test]
 fn root_a_full_disk_is_told_and_nothing_stays() {
     needs!(require::root());
     let unshare = needs!(require::program("unshare"));

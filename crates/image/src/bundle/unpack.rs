@@ -8,8 +8,8 @@
 //!   umoci.json                   which image, which id maps
 //!   sha256_<manifest>.mtree      what the tree was, to find out later what has changed
 //! ```
-//! The tree is unpacked under another name and gets its own when it is whole. A process that is killed leaves that other
-//! name; the next one removes it.
+//! The tree is unpacked under another name and gets its own last, when all is whole. A process that is killed leaves that
+//! other name; the next one removes it and what lies beside it.
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
@@ -54,6 +54,11 @@ pub fn unpack(
 
 fn fill(dir: &Dir, path: &Path, source: &dyn Source, image: &Image, options: &UnpackOptions) -> Result<()> {
     let lock = lock(dir)?;
+    let mtree = format!("{}.mtree", image.raw.descriptor.digest.as_str().replace(':', "_"));
+    // Gets its name last: as long as it is there, everything is what a killed process has left.
+    if dir.find(UNFINISHED)?.is_some() {
+        clear(dir, &mtree)?;
+    }
     for taken in [CONFIG, ROOTFS] {
         if dir.find(taken)?.is_some() {
             let message = format!("{taken} already exists in {}", path.display());
@@ -62,16 +67,21 @@ fn fill(dir: &Dir, path: &Path, source: &dyn Source, image: &Image, options: &Un
     }
     // Setuid files lie below.
     conex_sys::path::chmod(dir, 0o700)?;
-    let mtree = format!("{}.mtree", image.raw.descriptor.digest.as_str().replace(':', "_"));
     let made = make(dir, source, image, options, &mtree);
     if made.is_err() {
-        for name in [UNFINISHED, ROOTFS, CONFIG, UMOCI, &mtree] {
-            // What was there before is not among them, and the failure is what to tell.
-            let _ = dir.remove_all(name);
-        }
+        // The failure is what to tell.
+        let _ = clear(dir, &mtree);
     }
     drop(lock);
     made
+}
+
+/// Removes what an attempt has made, the mark that it was one last.
+fn clear(dir: &Dir, mtree: &str) -> Result<()> {
+    for name in [CONFIG, UMOCI, mtree, UNFINISHED] {
+        dir.remove_all(name)?;
+    }
+    Ok(())
 }
 
 /// Nobody else unpacks here meanwhile.
@@ -82,7 +92,6 @@ fn lock(dir: &Dir) -> Result<File> {
 }
 
 fn make(dir: &Dir, source: &dyn Source, image: &Image, options: &UnpackOptions, mtree: &str) -> Result<()> {
-    dir.remove_all(UNFINISHED)?;
     dir.make_dir(UNFINISHED, 0o700)?;
     let tree_options = tree_options(options);
     let root = dir.open_dir(UNFINISHED)?;

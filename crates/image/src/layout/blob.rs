@@ -236,18 +236,20 @@ impl<'a> Resuming<'a> {
     fn read(&mut self, buffer: &mut [u8]) -> Result<usize> {
         loop {
             let outcome = match &mut self.reader {
-                Some(reader) => reader.read(buffer).map_err(Error::from),
-                None => self.open().map(|()| usize::MAX),
+                Some(reader) => reader.read(buffer).map_err(|error| broken(&error)),
+                None => match self.open() {
+                    Ok(()) => continue,
+                    Err(error) => Err(error),
+                },
             };
             match outcome {
-                Ok(usize::MAX) => continue,
                 Ok(0) if self.at < self.descriptor.size && self.fruitless < MAX_FRUITLESS => {}
                 Ok(len) => {
                     self.at += len as u64;
                     self.fruitless = 0;
                     return Ok(len);
                 }
-                Err(error) if self.fruitless >= MAX_FRUITLESS || !is_worth_another_try(&error) => {
+                Err(error) if self.fruitless >= MAX_FRUITLESS || error.kind() != ErrorKind::Unreachable => {
                     return Err(error);
                 }
                 Err(_) => {}
@@ -263,7 +265,7 @@ impl<'a> Resuming<'a> {
         if blob.offset < self.at {
             // It began at the beginning; what we have is read over.
             io::copy(&mut reader.by_ref().take(self.at - blob.offset), &mut io::sink())
-                .map_err(|e| Error::new(ErrorKind::Unreachable, e.to_string()))?;
+                .map_err(|error| broken(&error))?;
         } else if blob.offset > self.at {
             return Err(Error::invalid(format!(
                 "{}: began behind what was asked for",
@@ -275,8 +277,9 @@ impl<'a> Resuming<'a> {
     }
 }
 
-fn is_worth_another_try(error: &Error) -> bool {
-    matches!(error.kind(), ErrorKind::Unreachable | ErrorKind::Os | ErrorKind::Invalid)
+/// Whatever a source's reader fails with: what has arrived stays, and another attempt may bring the rest.
+fn broken(error: &io::Error) -> Error {
+    Error::new(ErrorKind::Unreachable, error.to_string())
 }
 
 impl Blobs {
@@ -311,7 +314,8 @@ impl Blobs {
 impl Ingest<'_> {
     /// After a failure: keeps what another attempt can build on, and removes the rest.
     pub(crate) fn abandon(self, error: Error) -> Error {
-        if error.kind() != ErrorKind::Unreachable {
+        let transient = matches!(error.kind(), ErrorKind::Unreachable | ErrorKind::Denied);
+        if !(transient && self.is_resumed().unwrap_or(false)) {
             // The failure is what to tell; a leftover is found by gc.
             let _ = self.discard();
         }

@@ -15,7 +15,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use conex_spec::image::Descriptor;
+use conex_spec::image::{Descriptor, media_type};
 use conex_spec::{ChainId, DiffId, Digest};
 use conex_sys::Errno;
 use conex_sys::path::Dir;
@@ -160,6 +160,10 @@ impl Store {
 
     /// Makes sure that the layer is unpacked as it has to be in this place, and says under which key.
     fn place(&self, place: &Place<'_>, source: &dyn Source, progress: &dyn Progress) -> Result<Digest> {
+        let media_type = &place.blob.media_type;
+        if !matches!(media_type::kind(media_type), media_type::Kind::Layer(_)) {
+            return Err(Error::new(ErrorKind::Unsupported, format!("{media_type} is no layer of files")));
+        }
         let own = &place.diff_id.0;
         let record = match self.layer_record(own)? {
             Some(record) => record,

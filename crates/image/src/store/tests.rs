@@ -189,6 +189,31 @@ fn the_next_process_continues_where_one_was_cut_off() {
 }
 
 #[test]
+fn what_arrived_before_the_server_went_away_is_kept() {
+    let scratch = Scratch::new();
+    let source = sample();
+    // The first attempt and the three without progress after it all break.
+    *source.cuts.lock().unwrap() = vec![0, 0, 0, 300_000];
+    let sink = StoreSink::new(Arc::clone(&scratch.store), NAME).unwrap();
+    let layer = &source.manifest.layers[1];
+    let error = sink.put_blob(layer, &source, &Silent).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unreachable, "{error}");
+    assert_eq!(
+        scratch.ingest(),
+        [format!("sha256-{}", layer.digest.hex())],
+        "the partial blob, and only that"
+    );
+    let counting = Counting::default();
+    sink.put_blob(layer, &source, &counting).unwrap();
+    assert_eq!(counting.resumed.load(Ordering::Relaxed), 300_000);
+    // Where nothing has arrived, nothing stays.
+    *source.cuts.lock().unwrap() = vec![0; 4];
+    assert!(sink.put_blob(&source.manifest.layers[0], &source, &Silent).is_err());
+    assert_eq!(scratch.ingest(), Vec::<String>::new());
+    scratch.check();
+}
+
+#[test]
 fn a_damaged_beginning_is_thrown_away() {
     let scratch = Scratch::new();
     let source = sample();

@@ -2,9 +2,8 @@
 //! The walk: children before parents, each blob once, layers side by side.
 
 use std::collections::HashSet;
-use std::sync::Mutex;
-use std::sync::PoisonError;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use conex_spec::Digest;
 use conex_spec::image::{Descriptor, Platform};
@@ -14,8 +13,9 @@ use crate::image::{MAX_DEPTH, choose_manifest};
 use crate::manifest::Document;
 use crate::{Error, Result, Wrap};
 
-/// Manifests of one copy, so that a ladder of indexes ends.
+/// Manifests of one copy, and their bytes together, so that a ladder of indexes ends.
 const MAX_MANIFESTS: usize = 1000;
+const MAX_BYTES: usize = 64 << 20;
 
 /// What of an index to copy.
 #[derive(Clone, Debug)]
@@ -63,6 +63,7 @@ struct Plan {
     blobs: Vec<Descriptor>,
     /// All manifests but the top one.
     manifests: Vec<RawManifest>,
+    bytes: usize,
     top: RawManifest,
 }
 
@@ -73,7 +74,7 @@ impl Plan {
             Select::All => named,
             Select::Platform(platform) => choose_manifest(source, named, platform)?.1,
         };
-        let mut plan = Self { blobs: Vec::new(), manifests: Vec::new(), top: top.clone() };
+        let mut plan = Self { blobs: Vec::new(), manifests: Vec::new(), bytes: 0, top: top.clone() };
         let mut seen = HashSet::new();
         plan.walk(source, top, &mut seen, 0)?;
         // The last one is the top, which is committed, not put.
@@ -103,8 +104,10 @@ impl Plan {
                 self.blobs.push(child.clone());
             }
         }
-        if self.manifests.len() >= MAX_MANIFESTS {
-            return Err(Error::invalid(format!("more than {MAX_MANIFESTS} manifests")));
+        self.bytes += raw.bytes.len();
+        if self.manifests.len() >= MAX_MANIFESTS || self.bytes > MAX_BYTES {
+            let message = format!("more than {MAX_MANIFESTS} manifests or {MAX_BYTES} bytes of them");
+            return Err(Error::invalid(message));
         }
         self.manifests.push(raw);
         Ok(())
