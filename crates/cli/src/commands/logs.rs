@@ -57,7 +57,7 @@ pub(crate) fn run(args: &Args, session: &Session) -> CommandResult {
         LogOptions { follow: args.follow, tail: args.tail, timestamps: args.timestamps, since: args.since };
     let show = || {
         let container = container::find(&engine, &args.container)?;
-        container::logs(&engine, &container, options, &mut std::io::stdout(), &mut std::io::stderr())
+        container::logs(&container, options, &mut std::io::stdout(), &mut std::io::stderr())
     };
     show().context(|| format!("logs {}", args.container))?;
     Ok(0)

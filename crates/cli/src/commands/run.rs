@@ -5,7 +5,7 @@ use std::io::IsTerminal as _;
 use std::os::fd::AsFd as _;
 
 use conex_engine::container::attach::{Attachment, Ending, Streams};
-use conex_engine::container::{self, Attach, Container, Record};
+use conex_engine::container::{self, Attach, Container, Exit, Force, Record};
 use conex_engine::terminal::Raw;
 use conex_engine::{Engine, ErrorKind};
 
@@ -95,27 +95,34 @@ pub(crate) fn follow(
     drop(raw);
     match ending {
         Ending::Detached => return Ok(0),
-        Ending::Unread => container::kill(engine, container, SIGKILL).or_else(ended_already)?,
+        Ending::Unread => unless_gone(container::kill(engine, container, SIGKILL))?,
         Ending::Exited(_) | Ending::Lost => {}
     }
-    let exit = container::wait(engine, container)?;
+    // Another command may be clearing up behind the container at the same time.
+    let exit = unless_gone(container::wait(engine, container))?;
     if record.auto_remove {
-        container.end(engine, container::Force::Yes)?;
-        container::remove(engine, container)?;
+        if exit.is_none() {
+            unless_gone(container.end(engine, Force::Yes))?;
+        }
+        unless_gone(container::remove(engine, container))?;
     }
     match (ending, exit) {
-        (Ending::Exited(code), _) | (_, Some(container::Exit { code, .. })) => Ok(code),
-        _ => Err(CommandError::tool(format!(
-            "how container {} ended is not known: its monitor was killed",
-            record.name
-        ))),
+        (Ending::Exited(code), _) | (_, Some(Exit { code, .. })) => Ok(code),
+        _ => {
+            let message = format!("how container {} ended is not known: its monitor was killed", record.name);
+            Err(CommandError::tool(message))
+        }
     }
 }
 
 const SIGKILL: i32 = 9;
 
-fn ended_already(error: conex_engine::Error) -> Result<(), conex_engine::Error> {
-    if error.kind() == ErrorKind::State { Ok(()) } else { Err(error) }
+/// What is gone has ended and is removed.
+fn unless_gone<T: Default>(result: Result<T, conex_engine::Error>) -> Result<T, conex_engine::Error> {
+    match result {
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::State) => Ok(T::default()),
+        result => result,
+    }
 }
 
 /// `ctrl-p,ctrl-q` → the bytes; empty: there are none.

@@ -58,7 +58,7 @@ struct Lines {
 impl Progress for Lines {
     fn begin(&self, blob: &Descriptor, done: u64) {
         let mut started = self.started.lock().unwrap_or_else(PoisonError::into_inner);
-        if started.insert(blob.digest.clone(), Instant::now()).is_none() && done > 0 {
+        if started.insert(blob.digest.clone(), Instant::now()).is_none() && (1..blob.size).contains(&done) {
             note(&format!(
                 "{}: resuming at {} of {}",
                 blob.digest.short(),

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::Container;
 use crate::time::Timestamp;
-use crate::{Engine, Error, ErrorKind, Result, Wrap as _};
+use crate::{Error, ErrorKind, Result, Wrap as _};
 
 /// Which part of the log, and how.
 #[derive(Clone, Copy, Debug, Default)]
@@ -38,7 +38,6 @@ const PAUSE: Duration = Duration::from_millis(100);
 
 /// Writes the container's output to where it would have gone.
 pub fn logs(
-    _engine: &Engine,
     container: &Container,
     options: LogOptions,
     stdout: &mut dyn Write,

@@ -60,6 +60,9 @@ pub(super) fn launch(engine: &Engine, container: &Container, record: &Record) ->
 
 /// Removes what the run before this one left, in the directory and with the runtime.
 fn forget_last_run(engine: &Engine, container: &Container, record: &Record) -> Result<()> {
+    if !container.path.join("log").exists() {
+        return Ok(());
+    }
     for name in ["exit", "attach.sock", "pid", "monitor.json"] {
         match fs::remove_file(container.path.join(name)) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
@@ -68,11 +71,7 @@ fn forget_last_run(engine: &Engine, container: &Container, record: &Record) -> R
             _ => {}
         }
     }
-    let runtime = engine.runtime_of(record);
-    if runtime.knows(&container.id)? {
-        runtime.check(&mut runtime.command(&["delete", "--force", &container.id]))?;
-    }
-    Ok(())
+    container.forget_process(engine, record)
 }
 
 fn mount_root(container: &Container, snapshot: &Snapshot) -> Result<()> {

@@ -55,8 +55,9 @@ fn start_locked(
         }
         State::Created if container.is_monitored()? => {}
         State::Created | State::Exited(_) => {
-            record.started = None;
-            container.write_record(record)?;
+            if record.started.take().is_some() {
+                container.write_record(record)?;
+            }
             monitor::launch(engine, container, record)?;
         }
     }
