@@ -6,12 +6,13 @@
 //! |---|---|
 //! | `everyone` | allowed |
 //! | `with_capability` | allowed to a container that has the capability, else EPERM |
-//! | `with_arguments` | allowed with these arguments, or refused with `errno` |
+//! | `with_arguments` | allowed with these arguments |
 //! | `refused` | EPERM: known, and nothing for a container |
-//! | anything else | ENOSYS: newer than the profile, or `clone3`, `socketcall` and io_uring, whose arguments a filter cannot see; libraries fall back to the older call |
+//! | anything else | ENOSYS: other arguments, newer than the profile, or `clone3`, `socketcall` and io_uring, whose arguments a filter cannot see; libraries fall back to the older call |
 //!
-//! A socket of family AF_ALG (38) or AF_VSOCK (40) is refused: the first is a large part of the kernel behind one
-//! call, the second leads to the hypervisor past every network namespace. `clone` may not make namespaces.
+//! There are no sockets of the families AF_ALG (38) and AF_VSOCK (40): the first is a large part of the kernel behind
+//! one call, the second leads to the hypervisor past every network namespace. They are left out by ranges, because
+//! libseccomp, which runc uses, takes no two conditions on one argument. `clone` may not make namespaces.
 
 use std::collections::BTreeMap;
 
@@ -35,7 +36,6 @@ struct Profile {
 struct Conditional {
     names: Vec<String>,
     args: Vec<SyscallArg>,
-    errno: Option<u32>,
 }
 
 /// The default profile for a container with these capabilities (`CAP_…`).
@@ -58,7 +58,7 @@ pub(crate) fn default_profile(capabilities: &[String]) -> Result<Seccomp> {
         vec![rule(profile.everyone, None), rule(granted.clone(), None), rule(refused, Some(EPERM))];
     let conditional =
         profile.with_arguments.into_iter().filter(|one| !one.names.iter().any(|n| granted.contains(n)));
-    syscalls.extend(conditional.map(|one| SyscallRule { args: one.args, ..rule(one.names, one.errno) }));
+    syscalls.extend(conditional.map(|one| SyscallRule { args: one.args, ..rule(one.names, None) }));
     syscalls.retain(|rule| !rule.names.is_empty());
     Ok(Seccomp {
         default_action: Action::Errno,
@@ -94,6 +94,8 @@ fn architectures() -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use conex_spec::runtime::Operator;
+
     use super::*;
 
     fn answer(profile: &Seccomp, name: &str) -> Vec<(Action, Option<u32>, usize)> {
@@ -122,11 +124,19 @@ mod tests {
     }
 
     #[test]
-    fn the_two_dangerous_socket_families_are_refused() {
+    fn every_socket_family_but_two_is_allowed() {
         let profile = default_profile(&[]).unwrap();
-        let sockets = answer(&profile, "socket");
-        assert_eq!(sockets.iter().filter(|(action, ..)| *action == Action::Allow).count(), 3);
-        assert_eq!(sockets.iter().filter(|(_, errno, _)| *errno == Some(97)).count(), 2);
+        let sockets: Vec<&SyscallRule> =
+            profile.syscalls.iter().filter(|rule| rule.names == ["socket"]).collect();
+        let holds = |rule: &SyscallRule, family: u64| match rule.args[..] {
+            [SyscallArg { op: Operator::Less, value, .. }] => family < value,
+            [SyscallArg { op: Operator::Equal, value, .. }] => family == value,
+            [SyscallArg { op: Operator::Greater, value, .. }] => family > value,
+            _ => panic!("{rule:?}"),
+        };
+        let refused: Vec<u64> =
+            (0..64).filter(|family| !sockets.iter().any(|rule| holds(rule, *family))).collect();
+        assert_eq!(refused, [38, 40]);
     }
 
     #[test]
