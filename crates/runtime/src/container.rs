@@ -144,8 +144,18 @@ impl Container {
             outcome => outcome.wrap(|| format!("read {}", path.display()))?,
         };
         let record = serde_json::from_slice(&bytes)
-            .map_err(|error| Error::new(ErrorKind::Os, format!("read {}: {error}", path.display())))?;
+            .map_err(|error| Error::new(ErrorKind::Config, format!("read {}: {error}", path.display())))?;
         Ok(Self { directory, record, lock: None })
+    }
+
+    /// Removes a directory whose record is damaged (by a loss of power), if nobody is at work in it.
+    pub fn remove_unreadable(root: &Path, id: &str) -> Result<()> {
+        check_id(id)?;
+        let directory = root.join(id);
+        let wrap = || format!("remove {}", directory.display());
+        let lock = File::open(&directory).wrap(wrap)?;
+        lock.lock().wrap(wrap)?;
+        fs::remove_dir_all(&directory).wrap(wrap)
     }
 
     /// Waits until nobody else changes the container, then reads it again.
@@ -166,7 +176,8 @@ impl Container {
             self.record.conex.boot_id = procfs::boot_id()?;
         }
         let bytes = to_json(&self.record)?;
-        file::replace(&self.directory.join(STATE_FILE), &bytes, 0o600).wrap(|| "record the container's state")
+        file::replace_until_reboot(&self.directory.join(STATE_FILE), &bytes, 0o600)
+            .wrap(|| "record the container's state")
     }
 
     /// Records the first process.
@@ -344,6 +355,16 @@ mod tests {
         drop(first);
         assert_eq!(Container::open(root.path(), "c").unwrap().status().unwrap(), Status::Stopped);
         Container::new(root.path(), "c").unwrap_err();
+    }
+
+    #[test]
+    fn a_damaged_record_can_be_removed() {
+        let root = tempfile::tempdir().unwrap();
+        fs::create_dir(root.path().join("c")).unwrap();
+        fs::write(root.path().join("c/state.json"), "").unwrap();
+        assert_eq!(Container::open(root.path(), "c").unwrap_err().kind(), ErrorKind::Config);
+        Container::remove_unreadable(root.path(), "c").unwrap();
+        assert!(ids(root.path()).unwrap().is_empty());
     }
 
     #[test]

@@ -204,7 +204,8 @@ fn raise(
     answer_until_ready(container, plan, child, channel)?;
     container.reveal_fifo()?;
     if let Some(path) = &options.pid_file {
-        file::replace(path, child.pid.to_string().as_bytes(), 0o644).wrap(|| "write the pid file")?;
+        file::replace_until_reboot(path, child.pid.to_string().as_bytes(), 0o644)
+            .wrap(|| "write the pid file")?;
     }
     runtime.debug(|| format!("created {} as process {}", container.record.id, child.pid));
     Ok(())

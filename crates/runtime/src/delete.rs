@@ -15,6 +15,10 @@ use crate::{Error, ErrorKind, Result, Wrap};
 pub(crate) fn delete(runtime: &Runtime, id: &str, force: bool) -> Result<()> {
     let container = match Container::open(&runtime.root, id) {
         Err(error) if force && error.kind() == ErrorKind::NotFound => return remove_remains(runtime, id),
+        // A record that cannot be read names nothing that could be ended; it must not stay for ever.
+        Err(error) if force && error.kind() == ErrorKind::Config => {
+            return Container::remove_unreadable(&runtime.root, id);
+        }
         outcome => outcome?,
     };
     if force && let Some(init) = container.init()? {

@@ -250,7 +250,8 @@ fn raise(
         }
     }
     if let Some(path) = &entry.pid_file {
-        file::replace(path, child.pid.to_string().as_bytes(), 0o644).wrap(|| "write the pid file")?;
+        file::replace_until_reboot(path, child.pid.to_string().as_bytes(), 0o644)
+            .wrap(|| "write the pid file")?;
     }
     Ok(())
 }

@@ -17,6 +17,21 @@ use crate::{Error, Result};
 /// Writes `path` so that a reader sees the old bytes or the new, and a crash leaves one of the two: a temporary
 /// file beside it (`.<name>`), fsync, rename, fsync of the directory.
 pub fn replace(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
+    write_and_rename(path, bytes, mode, Durability::Disk)
+}
+
+/// As [`replace`], but not safe from a loss of power: for what is only true until the next boot anyway.
+pub fn replace_until_reboot(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
+    write_and_rename(path, bytes, mode, Durability::ThisBoot)
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Durability {
+    ThisBoot,
+    Disk,
+}
+
+fn write_and_rename(path: &Path, bytes: &[u8], mode: u32, durability: Durability) -> Result<()> {
     let call = |verb: &str, path: &Path| format!("{verb}({path:?})");
     let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else {
         return Err(Error::new(call("open", path), Errno::INVAL));
@@ -31,9 +46,15 @@ pub fn replace(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
         std::io::ErrorKind::AlreadyExists => std::fs::remove_file(&temporary).and_then(|()| create()),
         _ => Err(error),
     });
-    let written = created.and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()));
+    let written = created.and_then(|mut file| {
+        file.write_all(bytes)?;
+        if durability == Durability::Disk { file.sync_all() } else { Ok(()) }
+    });
     written.map_err(|error| failed(call("write", &temporary), &error))?;
     std::fs::rename(&temporary, path).map_err(|error| failed(call("rename", path), &error))?;
+    if durability == Durability::ThisBoot {
+        return Ok(());
+    }
     let synced = File::open(directory).and_then(|directory| directory.sync_all());
     synced.map_err(|error| failed(call("fsync", directory), &error))
 }
@@ -110,7 +131,7 @@ mod tests {
         std::fs::create_dir_all(&directory).unwrap();
         let path = directory.join("state");
         replace(&path, b"one", 0o600).unwrap();
-        replace(&path, b"two", 0o600).unwrap();
+        replace_until_reboot(&path, b"two", 0o600).unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), b"two");
         assert_eq!(std::fs::read_dir(&directory).unwrap().count(), 1);
         // A link that lies in wait is replaced, not followed.
