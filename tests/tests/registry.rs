@@ -6,13 +6,16 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use conex_testkit::run::{Background, poll};
-use conex_testkit::{Image, Layer, Run, Sandbox, tar};
+use conex_testkit::{Compression, Image, Layer, Run, Sandbox, needs, require, tar};
 
 /// Starts it on a free port, and gives its address once it answers.
 fn serve(sandbox: &Sandbox, root: &Path) -> (Background, String) {
     let mut command = sandbox.command(sandbox.programs().join("conex"));
     command.arg("--root").arg(root).args(["registry", "serve", "--listen", "127.0.0.1:0"]);
-    let process = command.background();
+    listening(command.background())
+}
+
+fn listening(process: Background) -> (Background, String) {
     let address = poll(Duration::from_secs(20), || {
         process.output().lines().find_map(|line| Some(line.split_once("http://")?.1.trim().to_owned()))
     });
@@ -74,6 +77,46 @@ fn killed_during_pushes_it_keeps_what_it_acknowledged() {
         .args(["--root", store, "system", "fsck"])
         .run()
         .success();
+    sandbox.finish();
+}
+
+#[test]
+fn userns_a_full_disk_refuses_what_does_not_fit_and_nothing_else() {
+    needs!(require::userns());
+    let sandbox = Sandbox::new();
+    let layout = sandbox.layout("layout");
+    layout.add("small", &image(1));
+    let noise: Vec<u8> = (0..4 << 20).map(|n: u32| (n.wrapping_mul(2_654_435_761) >> 11) as u8).collect();
+    layout.add(
+        "large",
+        &Image::new(vec![Layer::of_tar(&tar::archive(&[tar::file("noise", noise)]), Compression::None)]),
+    );
+    let disk = sandbox.path("disk");
+    std::fs::create_dir(&disk).expect("make a directory");
+    let script = "trap : TERM; mount -t tmpfs -o size=3m tmpfs \"$1\" && \"$2\" --root \"$1/registry\" registry serve --listen 127.0.0.1:0; \
+                  \"$2\" --root \"$1/registry\" system fsck && echo clean";
+    let mut command = sandbox.command("unshare");
+    command.args(["--user", "--map-root-user", "--mount", "sh", "-c", script, "sh"]);
+    command.arg(&disk).arg(sandbox.programs().join("conex"));
+    let (mut server, address) = listening(command.background());
+    let push = |tag: &str| {
+        sandbox
+            .conex([
+                "copy",
+                &format!("oci:{}:{tag}", layout.path.display()),
+                &format!("docker://{address}/app:{tag}"),
+            ])
+            .run()
+    };
+    push("large").fails().says("500");
+    push("small").success();
+    let back = format!("oci:{}:small", sandbox.path("back").display());
+    assert!(copies(&sandbox, &format!("docker://{address}/app:small"), &back), "what fits is kept");
+    // SIGTERM to the whole group: the shell waits for its child, then looks at the store.
+    let group = rustix::process::Pid::from_child(&server.child);
+    rustix::process::kill_process_group(group, rustix::process::Signal::TERM).expect("kill");
+    assert!(server.wait(Duration::from_secs(20)).is_some(), "it ends");
+    assert!(server.output().contains("clean"), "{}", server.output());
     sandbox.finish();
 }
 

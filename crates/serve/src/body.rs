@@ -195,7 +195,7 @@ type Written = (Upload, crate::Result<()>);
 
 fn write(mut upload: Upload, pieces: Vec<Bytes>) -> JoinHandle<Written> {
     tokio::task::spawn_blocking(move || {
-        let written = pieces.iter().try_for_each(|piece| upload.append(&mut &piece[..]).map(drop));
+        let written = pieces.iter().try_for_each(|piece| upload.write(piece));
         (upload, written)
     })
 }

@@ -13,7 +13,7 @@ use conex_sys::path::Dir;
 use super::{Shared, Store};
 use crate::layout::blob::Blobs;
 use crate::verify::{self, Hasher};
-use crate::{Error, ErrorKind, Result, Wrap};
+use crate::{Error, ErrorKind, Result};
 
 /// What the names of uploads begin with.
 pub(crate) const UPLOAD: &str = "upload-";
@@ -116,10 +116,21 @@ impl Upload {
             if read == 0 {
                 return Ok(self.len - before);
             }
-            self.file.write_all(&buffer[..read]).wrap(|| format!("upload {}", self.id))?;
-            self.hasher.update(&buffer[..read]);
-            self.len += read as u64;
+            self.write(&buffer[..read])?;
         }
+    }
+
+    /// Adds bytes: all of them or, where the disk is full, none.
+    pub fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        if let Err(error) = self.file.write_all(bytes) {
+            // The file holds what was hashed and nothing else, or it cannot be finished.
+            self.file.set_len(self.len)?;
+            self.file.seek(SeekFrom::Start(self.len))?;
+            return Err(Error::from(error).wrap(format!("upload {}", self.id)));
+        }
+        self.hasher.update(bytes);
+        self.len += bytes.len() as u64;
+        Ok(())
     }
 
     /// Makes it a blob if its digest is `digest`; says its size. Otherwise an error of kind `Invalid`, and the
@@ -133,7 +144,8 @@ impl Upload {
                 hasher.finish()
             }
         };
-        if let Err(error) = verify::check(digest, self.len, &found, self.len) {
+        let stored = self.file.metadata()?.len();
+        if let Err(error) = verify::check(digest, self.len, &found, stored) {
             self.cancel()?;
             return Err(error);
         }
