@@ -40,6 +40,7 @@ pub(crate) struct Options {
     pub pid_file: Option<PathBuf>,
     pub no_pivot: bool,
     pub no_new_keyring: bool,
+    /// How many descriptors the container gets besides the standard three.
     pub preserve_fds: u32,
     /// Nobody will be there to relay a terminal.
     pub detach: bool,
@@ -98,17 +99,9 @@ pub(crate) fn request(runtime: &Runtime, options: &Options) -> Request {
         bundle: options.bundle.to_string_lossy().into_owned(),
         no_pivot: options.no_pivot,
         no_new_keyring: options.no_new_keyring,
-        preserve_fds: preserved(options.preserve_fds),
+        preserve_fds: options.preserve_fds,
         systemd_cgroup: runtime.systemd_cgroup,
     }
-}
-
-/// How many descriptors the container gets besides the standard three: those asked for, and the sockets that the
-/// caller listens on (sd_listen_fds(3)).
-pub(crate) fn preserved(asked: u32) -> u32 {
-    let listening = std::env::var("LISTEN_FDS").ok().and_then(|count| count.parse().ok()).unwrap_or(0);
-    // More than any process can have open: the sum must not overflow.
-    asked.saturating_add(listening).min(1 << 20)
 }
 
 /// The facts of this host that a plan depends on.
@@ -170,7 +163,7 @@ fn make(
         cgroup: cgroup.clone_target(),
         undumpable: !inherited.stays_dumpable,
         keep: inherited.descriptors(),
-        preserve: preserved(options.preserve_fds),
+        preserve: options.preserve_fds,
     };
     let (child, channel) = launch::launch(&birth, |channel| init::run(plan, &inherited, channel))?;
     let wrap = || "unable to start container process";

@@ -79,7 +79,7 @@ pub(crate) fn exec(runtime: &Runtime, id: &str, entry: &Entry) -> Result<i32> {
     let request = Request {
         id: id.to_owned(),
         bundle: container.bundle().to_owned(),
-        preserve_fds: create::preserved(entry.preserve_fds),
+        preserve_fds: entry.preserve_fds,
         ..Request::default()
     };
     let plan = plan_exec(&config, &process, &request, &create::find_out(runtime)?)
@@ -162,7 +162,7 @@ fn enter(
         cgroup: cgroup.clone_target(),
         undumpable: true,
         keep: inherited.descriptors(),
-        preserve: create::preserved(entry.preserve_fds),
+        preserve: entry.preserve_fds,
         ..Birth::default()
     };
     let (child, channel) = launch::launch(&birth, |channel| init::run(plan, &inherited, channel))?;

@@ -1,11 +1,92 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Promises that stand in the sources: no `unsafe` outside `sys`, an SPDX line on every file, no path-based
-//! `std::fs` where files of an image are handled.
+//! Promises that stand in the sources: no `unsafe` outside `sys`, an SPDX line on every file, and of the invariants in
+//! ARCHITECTURE.md those that a word in the wrong room would break ([`PROMISES`]). Tests are free.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
+
+/// Words that some rooms do without.
+struct Promise {
+    /// What is promised, and by which invariant of ARCHITECTURE.md.
+    name: &'static str,
+    /// Files and directories where it holds.
+    rooms: &'static [&'static str],
+    words: &'static [&'static str],
+    /// Files where the word is right, and why.
+    except: &'static [(&'static str, &'static str)],
+}
+
+const PROMISES: [Promise; 5] = [
+    Promise {
+        name: "one thread (1)",
+        rooms: &["crates/spec/src", "crates/sys/src", "crates/runtime/src"],
+        words: &["thread::spawn", "thread::scope", "thread::Builder", "async fn", "tokio::"],
+        except: &[],
+    },
+    Promise {
+        name: "no I/O (4)",
+        rooms: &["crates/spec/src", "crates/runtime/src/plan", "crates/runtime/src/seccomp"],
+        words: &[
+            "fs::",
+            "File::",
+            "Command::",
+            "net::Tcp",
+            "env::var",
+            "println!",
+            "conex_sys::file",
+            "conex_sys::mount",
+        ],
+        except: &[],
+    },
+    Promise {
+        name: "libraries do not read the environment (5)",
+        rooms: &[
+            "crates/spec/src",
+            "crates/sys/src",
+            "crates/image/src",
+            "crates/registry/src",
+            "crates/serve/src",
+            "crates/engine/src",
+            "crates/runtime/src",
+        ],
+        words: &["env::var", "env::home_dir", "env::temp_dir", "env::current_dir"],
+        except: &[
+            ("crates/runtime/src/cli/", "the runtime's command line reads it for the rest of the program"),
+            ("crates/runtime/src/protect.rs", "hands it on unread to the copy of itself"),
+        ],
+    },
+    Promise {
+        name: "whole files or none (9)",
+        rooms: &["crates/image/src", "crates/engine/src", "crates/serve/src", "crates/runtime/src"],
+        words: &["fs::write(", "File::create(", ".create(true)", ".truncate(true)"],
+        except: &[
+            ("crates/engine/src/container/directory.rs", "an empty file to lock"),
+            (
+                "crates/engine/src/container/host_files.rs",
+                "in a container's directory before its record makes it one",
+            ),
+            ("crates/runtime/src/cli/log.rs", "a log grows"),
+            ("crates/runtime/src/create.rs", "a file of procfs"),
+            ("crates/runtime/src/monitor/log.rs", "a log grows"),
+            ("crates/serve/src/storage/mod.rs", "an empty file: its name is what counts"),
+        ],
+    },
+    Promise {
+        name: "fallbacks for old kernels are in sys (11)",
+        rooms: &[
+            "crates/spec",
+            "crates/image",
+            "crates/engine",
+            "crates/serve",
+            "crates/registry",
+            "crates/cli",
+        ],
+        words: &["KERNEL("],
+        except: &[],
+    },
+];
 
 /// Everything in the sources that breaks a promise.
 pub fn check(root: &Path) -> Result<Vec<String>> {
@@ -18,7 +99,41 @@ pub fn check(root: &Path) -> Result<Vec<String>> {
         found.extend(check_unsafe(root, &package)?);
         found.extend(check_spdx(root, &package)?);
     }
+    for promise in &PROMISES {
+        found.extend(check_promise(root, promise)?);
+    }
     Ok(found)
+}
+
+fn check_promise(root: &Path, promise: &Promise) -> Result<Vec<String>> {
+    let mut broken = Vec::new();
+    let rooms = promise.rooms.iter().map(|room| root.join(room)).filter(|room| room.exists());
+    for path in rooms.map(|room| rust_files(&room)).collect::<Result<Vec<_>>>()?.concat() {
+        let name = shown(root, &path);
+        if is_test(&name) || promise.except.iter().any(|(place, _)| name.starts_with(place)) {
+            continue;
+        }
+        let text = fs::read_to_string(&path)?;
+        // What the kernel offers is told in comments.
+        let lines = shipped(&text).filter(|(_, line)| {
+            promise.words.iter().any(|word| line.contains(word))
+                && (!line.trim_start().starts_with("//") || promise.words == ["KERNEL("])
+        });
+        broken.extend(
+            lines.map(|(number, line)| format!("{}: {name}:{number}: {}", promise.name, line.trim())),
+        );
+    }
+    Ok(broken)
+}
+
+fn is_test(name: &str) -> bool {
+    ["/tests/", "/tests.rs", "/testing.rs"].iter().any(|mark| name.contains(mark))
+}
+
+/// The numbered lines of a file before its tests, which stand at its end.
+fn shipped(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    let lines = text.lines().take_while(|line| *line != "#[cfg(test)]");
+    lines.enumerate().map(|(index, line)| (index + 1, line))
 }
 
 fn check_unsafe(root: &Path, package: &Path) -> Result<Option<String>> {
@@ -85,12 +200,22 @@ mod tests {
         write("bench/src/main.rs", good);
         write("fuzz/src/lib.rs", good);
         write("xtask/src/main.rs", "#![forbid(unsafe_code)]\n");
+        let spdx = "// SPDX-License-Identifier: Apache-2.0\n";
+        let quiet = "// fs::write(\n#[cfg(test)]\nmod tests { fn f() { std::fs::write(1, 2); } }\n";
+        write("crates/image/src/quiet.rs", &format!("{spdx}{quiet}"));
+        write("crates/image/src/loud.rs", &format!("{spdx}fn f() {{ std::fs::write(1, 2) }}\n"));
+        write("crates/image/src/tests.rs", &format!("{spdx}fn f() {{ std::fs::write(1, 2) }}\n"));
+        write("crates/runtime/src/protect.rs", &format!("{spdx}fn f() {{ std::env::vars_os(); }}\n"));
+        write("crates/runtime/src/plan/mod.rs", &format!("{spdx}fn f() {{ std::env::var(1); }}\n"));
         let found = check(root.path()).unwrap();
         assert_eq!(
             found,
             [
                 "unsafe: crates/cli/src/main.rs does not forbid unsafe code",
                 "licence: xtask/src/main.rs does not begin with its SPDX line",
+                "no I/O (4): crates/runtime/src/plan/mod.rs:2: fn f() { std::env::var(1); }",
+                "libraries do not read the environment (5): crates/runtime/src/plan/mod.rs:2: fn f() { std::env::var(1); }",
+                "whole files or none (9): crates/image/src/loud.rs:2: fn f() { std::fs::write(1, 2) }",
             ]
         );
     }

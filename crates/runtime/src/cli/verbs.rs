@@ -318,9 +318,17 @@ fn options(parsed: &Parsed) -> Result<Options> {
         pid_file: parsed.value("pid-file").map(absolute).transpose()?,
         no_pivot: parsed.has("no-pivot"),
         no_new_keyring: parsed.has("no-new-keyring"),
-        preserve_fds: parsed.number("preserve-fds")?.unwrap_or(0),
+        preserve_fds: preserved(parsed)?,
         detach: parsed.has("detach"),
     })
+}
+
+/// The descriptors that were asked for, and the sockets that the caller listens on (sd_listen_fds(3)).
+fn preserved(parsed: &Parsed) -> Result<u32> {
+    let asked = parsed.number("preserve-fds")?.unwrap_or(0);
+    let listening = std::env::var("LISTEN_FDS").ok().and_then(|count| count.parse().ok()).unwrap_or(0);
+    // More than any process can have open: numbers behind it must not overflow.
+    Ok(asked.saturating_add(listening).min(1 << 20))
 }
 
 fn absolute(path: &str) -> Result<PathBuf> {
@@ -350,7 +358,7 @@ fn entry(parsed: &Parsed) -> Result<Entry> {
         console_socket: parsed.value("console-socket").map(absolute).transpose()?,
         pidfd_socket: parsed.value("pidfd-socket").map(absolute).transpose()?,
         pid_file: parsed.value("pid-file").map(absolute).transpose()?,
-        preserve_fds: parsed.number("preserve-fds")?.unwrap_or(0),
+        preserve_fds: preserved(parsed)?,
         cgroup: parsed.value("cgroup").map(str::to_owned),
         ignore_paused: parsed.has("ignore-paused"),
     })
