@@ -70,17 +70,13 @@ impl Scratch {
     }
 
     fn pull(&self) -> Command {
-        let mut command = Command::new(example());
+        let mut command = Command::new(example("copy"));
         command.arg(self.dir.path().join("layout:latest")).arg(self.store()).arg(NAME);
         command
     }
 
-    /// The pull under strace, which injects what `inject` says. Exit status and output are those of the pull.
     fn pull_with(&self, strace: &Path, inject: &str) -> Output {
-        let pull = self.pull();
-        let mut command = Command::new(strace);
-        command.args(["-f", "-qqq", "-o", "/dev/null", "-e"]).arg(format!("inject={inject}"));
-        command.arg(pull.get_program()).args(pull.get_args()).output().expect("strace starts")
+        injected(&self.pull(), strace, inject)
     }
 
     fn check(&self) -> Report {
@@ -99,16 +95,31 @@ impl Scratch {
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
+    fn collect(&self) {
+        let store = Store::open_existing(&self.store()).unwrap();
+        // A child that another test is just starting has our locks until it becomes another program.
+        while store.gc(&[]).is_err_and(|error| error.kind() == conex_image::ErrorKind::Busy) {
+            std::thread::yield_now();
+        }
+    }
+
     fn forget(&self) {
         let _ = std::fs::remove_dir_all(self.store());
     }
 }
 
+/// Runs a program under strace, which injects what `inject` says. Exit status and output are the program's.
+fn injected(program: &Command, strace: &Path, inject: &str) -> Output {
+    let mut command = Command::new(strace);
+    command.args(["-f", "-qqq", "-o", "/dev/null", "-e"]).arg(format!("inject={inject}"));
+    command.arg(program.get_program()).args(program.get_args()).output().expect("strace starts")
+}
+
 /// The example program. `cargo test` builds it, unless told to build single tests only.
-fn example() -> PathBuf {
+fn example(name: &str) -> PathBuf {
     let test = std::env::current_exe().unwrap();
     let target = test.parent().and_then(Path::parent).expect("tests lie in target/<profile>/deps");
-    let program = target.join("examples/copy");
+    let program = target.join("examples").join(name);
     assert!(program.exists(), "{} is missing: cargo build -p conex-image --examples", program.display());
     program
 }
@@ -140,13 +151,30 @@ fn a_pull_killed_at_any_call_leaves_a_whole_store() {
             scratch.check();
             scratch.succeed();
             // Nothing of the killed process is left over once somebody has pulled and cleaned.
-            let store = Store::open_existing(&scratch.store()).unwrap();
-            store.gc(&[]).unwrap();
-            drop(store);
+            scratch.collect();
             assert_eq!(scratch.check().garbage, Vec::<String>::new(), "{call} {nth}");
         }
     }
     assert!(kills > 50, "only {kills} kills: does the injection work?");
+}
+
+#[test]
+fn a_gc_killed_at_any_call_leaves_a_whole_store() {
+    let strace = needs!(tracer());
+    let scratch = Scratch::new(3000);
+    for call in ["unlinkat", "renameat2", "fsync"] {
+        for nth in 1.. {
+            scratch.succeed();
+            let mut gc = Command::new(example("gc"));
+            gc.arg(scratch.store());
+            let output = injected(&gc, &strace, &format!("{call}:signal=SIGKILL:when={nth}"));
+            scratch.check();
+            if output.status.success() {
+                assert!(nth > 1, "{call} was never called");
+                break;
+            }
+        }
+    }
 }
 
 #[test]

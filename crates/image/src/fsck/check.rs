@@ -124,7 +124,7 @@ impl Fsck<'_> {
             let at = format!("layers/sha256/{}", entry.name.to_string_lossy());
             let Some(key) = parse(Algorithm::Sha256, &entry.name) else {
                 let name = entry.name.clone();
-                let remove = move |store: &Store| Ok(store.layers.remove_all(&name)?);
+                let remove = move |store: &Store| store.remove_layer(&name);
                 self.wrong(Class::Foreign, at, "is not a layer", remove)?;
                 continue;
             };
@@ -135,7 +135,7 @@ impl Fsck<'_> {
                 Err(error) => Some((Class::IncompleteLayer, error.to_string())),
             };
             if let Some((class, what)) = found {
-                let remove = |store: &Store| Ok(store.layers.remove_all(key.hex())?);
+                let remove = |store: &Store| store.remove_layer(OsStr::new(key.hex()));
                 self.wrong(class, at, what, remove)?;
             }
         }

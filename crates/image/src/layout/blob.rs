@@ -149,32 +149,39 @@ impl Ingest<'_> {
         tee: &mut dyn FnMut(&[u8]),
     ) -> Result<()> {
         let mut hasher = Hasher::new(descriptor.digest.algorithm());
+        let mut see = |bytes: &[u8]| {
+            hasher.update(bytes);
+            tee(bytes);
+        };
         let mut have = self.kept(descriptor.size)?;
         progress.begin(descriptor, have);
         let mut buffer = vec![0; 128 << 10];
-        self.file.seek(SeekFrom::Start(0))?;
-        let mut left = have;
-        while left > 0 {
-            let len = usize::try_from(left).unwrap_or(usize::MAX).min(buffer.len());
-            self.file.read_exact(&mut buffer[..len])?;
-            hasher.update(&buffer[..len]);
-            tee(&buffer[..len]);
-            left -= len as u64;
-        }
+        self.replay(have, &mut buffer, &mut see)?;
         let mut reader = Resuming::new(source, descriptor, have);
         while have < descriptor.size {
             let len = reader.read(&mut buffer)?;
             if len == 0 {
                 break;
             }
-            // What is more than promised is not kept, but makes the check fail.
             self.file.write_all(&buffer[..len]).wrap(|| format!("write {}", self.name))?;
-            hasher.update(&buffer[..len]);
-            tee(&buffer[..len]);
+            see(&buffer[..len]);
+            // More than promised makes the check fail.
             have += len as u64;
             progress.advance(descriptor, len as u64);
         }
         verify::check(&descriptor.digest, descriptor.size, &hasher.finish(), have)
+    }
+
+    /// Reads what an earlier attempt has left, and stands at its end.
+    fn replay(&mut self, mut left: u64, buffer: &mut [u8], see: &mut dyn FnMut(&[u8])) -> Result<()> {
+        self.file.seek(SeekFrom::Start(0))?;
+        while left > 0 {
+            let len = usize::try_from(left).unwrap_or(usize::MAX).min(buffer.len());
+            self.file.read_exact(&mut buffer[..len])?;
+            see(&buffer[..len]);
+            left -= len as u64;
+        }
+        Ok(())
     }
 
     /// How much an earlier attempt has left; more than promised is worthless.

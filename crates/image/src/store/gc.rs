@@ -135,15 +135,13 @@ impl Store {
             if let Ok(Some(record)) = key.map_err(Error::from).and_then(|key| self.layer_record(&key)) {
                 report.bytes += record.bytes;
             }
-            // The record goes last, with its directory: until then the next gc finds it.
-            self.layers.remove_all(&entry.name)?;
+            self.remove_layer(&entry.name)?;
             report.layers += 1;
         }
         Ok(())
     }
 
-    /// Nobody holds the store, so everything that is unfinished is somebody's who is dead, except what can be
-    /// continued: partial downloads stay until they are older than what is worth keeping.
+    /// Nobody holds the store, so everything that is unfinished is somebody's who is dead.
     fn sweep_leftovers(&self, report: &mut GcReport) -> Result<()> {
         let ingest = self.blobs.ingest_dir();
         for dir in [ingest, &self.root] {

@@ -12,6 +12,7 @@
 //! of what lies below and named by the *chain id*. (The bottom layer's chain id is its diff_id, as is right: there
 //! is nothing below.)
 
+use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -119,12 +120,22 @@ impl Store {
             let bytes = files::read(&dir.open_file(RECORD)?, manifest::MAX_MANIFEST)?;
             serde_json::from_slice::<Record>(&bytes).map_err(|e| Error::invalid(e.to_string()))
         };
-        let record = read().wrap(|| format!("layer {key}: {RECORD}"))?;
+        let damaged = |error: Error| error.with_hint("mend the store: conex system fsck --repair");
+        let record = read().wrap(|| format!("layer {key}: {RECORD}")).map_err(damaged)?;
         if record.version != 1 {
             let message = format!("layer {key}: {RECORD} has version {}, not 1", record.version);
             return Err(Error::new(ErrorKind::Unsupported, message));
         }
         Ok(Some(record))
+    }
+
+    /// Removes an unpacked layer: at once by its name, then file by file where nobody takes it for a layer.
+    pub(crate) fn remove_layer(&self, name: &OsStr) -> Result<()> {
+        let ingest = self.blobs.ingest_dir();
+        let temporary = files::temporary_name();
+        ingest.remove_all(&temporary)?;
+        self.layers.rename(name, ingest, &temporary)?;
+        Ok(ingest.remove_all(&temporary)?)
     }
 
     /// All layers of an image, unpacked. `source` has the blobs.
