@@ -24,7 +24,7 @@ pub fn main(bench: &Bench) -> Result<()> {
     shell::run(shell::program("mount").args(["-t", "tmpfs", "-o", "size=6g", "tmpfs"]).arg(&memory))?;
     let race = Race::prepare(bench, memory)?;
     let bytes = race.bytes;
-    let title = format!("registry to unpacked: Debian, 4 layers, {:.1} MB gzip", bytes as f64 / 1e6);
+    let title = format!("registry to unpacked: Debian, 3 layers, {:.1} MB gzip", bytes as f64 / 1e6);
     compare(&title, &bench.bill, rounds, &race.unpackers())?;
     compare("registry to running: pull, unpack, run /bin/true", &bench.bill, rounds, &race.runners())?;
     shell::run(shell::program("umount").arg(&race.memory))
@@ -46,7 +46,9 @@ impl<'a> Race<'a> {
         let registry = Registry::debian(sandbox).map_err(need)?;
         sandbox.map_registries(&[], &registry.address);
         let layout = sandbox.layout("debian");
-        let image = debian::image(Compression::Gzip).map_err(need)?.cmd(&["/bin/true"]);
+        let mut image = debian::image(Compression::Gzip).map_err(need)?.cmd(&["/bin/true"]);
+        // Its hard link to a file of the layer below is more than Debian's podman can pull.
+        image.layers.remove(1);
         layout.add("bench", &image);
         let race = Self { bench, memory, registry, layout: layout.path, bytes: image.blob_bytes() };
         let mut push = race.peer("skopeo").context("skopeo")?;
@@ -117,7 +119,7 @@ impl<'a> Race<'a> {
             command.env("D", place).env("IMAGE", self.name());
             command
         });
-        let floor = self.contestant("floor: gzip -dc | tar x, from files", |place| {
+        let floor = self.contestant("floor: gzip -dc into tar x, from files", |place| {
             let mut command = self.peer("sh").unwrap_or_else(|| Command::new("sh"));
             command.args(["-c", "mkdir \"$D\" && cd \"$D\" && for blob in \"$L\"/blobs/sha256/*; do \
                 head -c 2 \"$blob\" | od -An -tx1 | grep -q '1f 8b' || continue; gzip -dc \"$blob\" | tar xf - --exclude='*.wh.*'; done; true"]);

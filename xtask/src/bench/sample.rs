@@ -62,7 +62,8 @@ impl Bill {
         let [code, wall, user, system, peak_rss_kib] = figures[..] else {
             anyhow::bail!("a bill of {line:?}")
         };
-        ensure!(code == 0, "{command:?} exits {code}: {}", String::from_utf8_lossy(&output.stderr));
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        ensure!(code == 0, "exit code {code}: {}", stderr.lines().last().unwrap_or_default());
         let us = Duration::from_micros;
         Ok(Sample { wall: Duration::from_nanos(wall), user: us(user), system: us(system), peak_rss_kib })
     }
