@@ -3,15 +3,16 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::io::Read;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 use conex_image::layout::{LayoutName, LayoutSink, LayoutSource};
 use conex_image::transfer::{CopyOptions, Outcome, Progress, Select, Silent, Sink, Source, copy};
-use conex_registry::{Client, ErrorKind, Remote, Settings};
-use conex_serve::{ServeOptions, Server, Shutdown};
+use conex_registry::{Client, Credentials, ErrorKind, Login, Remote, Settings};
+use conex_serve::{ServeOptions, Server, Shutdown, TlsFiles};
 use conex_spec::image::{Descriptor, Manifest};
 use conex_testkit::require::program;
+use conex_testkit::run::Run;
 use conex_testkit::server::Registry;
 use conex_testkit::tar::{directory, file};
 use conex_testkit::{Image, Layer, Layout, Sandbox, needs};
@@ -157,4 +158,69 @@ fn the_projects_own() {
     let store = conex_image::store::Store::open(&sandbox.path("registry")).unwrap();
     let report = conex_image::fsck::fsck(&store, conex_image::fsck::FsckOptions::default()).unwrap();
     assert!(report.is_clean(), "{report:?}");
+}
+
+/// A certificate for 127.0.0.1 that is its own authority, below `certs.d/<host>` once the host is known.
+fn certificate(sandbox: &Sandbox) -> TlsFiles {
+    let (key, certificate) = (sandbox.path("tls.key"), sandbox.path("tls.crt"));
+    let mut openssl = sandbox.command("openssl");
+    openssl.args([
+        "req",
+        "-x509",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:P-256",
+        "-nodes",
+        "-days",
+        "2",
+    ]);
+    openssl.args([
+        "-subj",
+        "/CN=test",
+        "-addext",
+        "subjectAltName=IP:127.0.0.1",
+        "-addext",
+        "basicConstraints=critical,CA:FALSE",
+    ]);
+    openssl.arg("-keyout").arg(&key).arg("-out").arg(&certificate).run().success();
+    TlsFiles { certificate, key }
+}
+
+struct Password(&'static str);
+
+impl Credentials for Password {
+    fn find(&self, _host: &str, _name: &str) -> conex_registry::Result<Option<Login>> {
+        Ok(Some(Login::Basic { user: "me".to_owned(), password: self.0.to_owned() }))
+    }
+}
+
+#[test]
+fn the_projects_own_with_tls_and_a_password() {
+    needs!(program("openssl"));
+    let sandbox = Sandbox::new();
+    let tls = certificate(&sandbox);
+    let registry = Own::start(ServeOptions {
+        tls: Some(tls.clone()),
+        htpasswd: Some(format!("me:{}", bcrypt::hash("secret", 4).unwrap())),
+        ..ServeOptions::new(sandbox.path("registry"))
+    });
+    let certs = sandbox.path("certs.d");
+    std::fs::create_dir_all(certs.join(&registry.address)).unwrap();
+    std::fs::copy(&tls.certificate, certs.join(&registry.address).join("ca.crt")).unwrap();
+    let remote = |password, certs_dirs| {
+        let mut settings = Settings::new("conex-test");
+        settings.tls.certs_dirs = certs_dirs;
+        settings.credentials = Arc::new(Password(password));
+        Client::new(settings).remote(&format!("{}/app:1", registry.address).parse().unwrap())
+    };
+    let made = sandbox.layout("layout");
+    made.add("one", &image());
+    let source = LayoutSource::open(&named(&made, "one")).unwrap();
+    copy(&source, &remote("secret", vec![certs.clone()]), &all(), &Silent).unwrap();
+    remote("secret", vec![certs.clone()]).resolve().unwrap();
+    let wrong = remote("guess", vec![certs]).resolve().unwrap_err();
+    assert_eq!(wrong.kind(), ErrorKind::Denied, "{wrong}");
+    let strange = remote("secret", vec![]).resolve().unwrap_err();
+    assert!(strange.to_string().contains("certificate"), "{strange}");
 }

@@ -2,11 +2,11 @@
 //! HTTP as a registry client needs it: one exchange with a host, whatever it takes.
 //!
 //! ```text
-//!  Host::send(ask)
-//!   └ patient   again after 429, 5xx, a broken connection          retry.rs
-//!      └ authorized   a 401 is answered once, with a fresh token   ../auth
-//!         └ follow    redirects, by hand: no secret leaves its origin
-//!            └ once   one request on one connection                agent.rs
+//!  Host::send(ask)       again after 429, 5xx, a broken connection     retry.rs
+//!   └ authorized         a 401 is answered once, with a fresh token    ../auth
+//!      └ follow          redirects, by hand: no secret leaves its origin
+//!         └ first        TLS, or plain HTTP where that is allowed
+//!            └ once      one request on a pooled connection            agent.rs
 //! ```
 
 mod agent;
