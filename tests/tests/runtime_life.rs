@@ -150,8 +150,9 @@ fn root_exec_enters_with_its_own_user_environment_and_status() {
     let pid_file = sandbox.path("exec.pid");
     exec(&["-d", "--pid-file", pid_file.to_str().unwrap(), &id, "sleep", "500"]).success();
     let pid = fs::read_to_string(&pid_file).unwrap();
-    let words = fs::read_to_string(Path::new("/proc").join(&pid).join("cmdline")).unwrap();
-    assert_eq!(words, "sleep\u{0}500\u{0}");
+    let cmdline = Path::new("/proc").join(&pid).join("cmdline");
+    let runs = || (fs::read_to_string(&cmdline).ok()? == "sleep\u{0}500\u{0}").then_some(());
+    poll(Duration::from_secs(10), runs).expect("the program of the pid file");
     let cgroups = |pid: &str| fs::read_to_string(Path::new("/proc").join(pid).join("cgroup")).unwrap();
     assert_eq!(
         cgroups(&pid),
@@ -242,8 +243,8 @@ fn root_a_killed_create_leaves_nothing_that_delete_cannot_clean() {
     let sandbox = Sandbox::new();
     let mut bundle = needs!(bundle(&sandbox, &["sleep", "1000"]));
     bundle.change(|config| {
-        config["hooks"] =
-            json!({ "createRuntime": [{ "path": "/bin/sh", "args": ["sh", "-c", "exec sleep 60"] }] });
+        // Inside, where it ends with the container; a hook on the host would be its caller's to end.
+        config["hooks"] = json!({ "createContainer": [{ "path": "/bin/sleep", "args": ["sleep", "60"] }] });
     });
     // At many moments of a creation that ends by hanging in a hook.
     for delay in (0..12).map(|step| Duration::from_millis(step * 4)) {
@@ -255,6 +256,21 @@ fn root_a_killed_create_leaves_nothing_that_delete_cannot_clean() {
         sandbox.runtime(["delete", "--force", &id]).run().success();
         sandbox.runtime(["state", &id]).run().exits(1).says("does not exist");
     }
+    sandbox.finish();
+}
+
+#[test]
+fn root_a_second_container_in_a_cgroup_is_refused_and_the_first_lives_on() {
+    needs!(require::root());
+    let sandbox = Sandbox::new();
+    let mut bundle = needs!(bundle(&sandbox, &["sleep", "1000"]));
+    bundle.change(|config| config["linux"]["cgroupsPath"] = json!(format!("/{}", sandbox.id("shared"))));
+    let (first, second) = (sandbox.id("first"), sandbox.id("second"));
+    sandbox.runtime(["run", "-d", &first]).run().success();
+    sandbox.runtime(["run", "-d", &second]).run().exits(1).says("cgroup is not empty");
+    assert_eq!(state(&sandbox, &first)["status"], "running");
+    sandbox.runtime(["state", &second]).run().exits(1).says("does not exist");
+    sandbox.runtime(["delete", "-f", &first]).run().success();
     sandbox.finish();
 }
 

@@ -56,6 +56,8 @@ pub struct Own {
     pub version: u32,
     /// A pid and start time mean something during this boot only.
     pub boot_id: String,
+    /// The cgroup was found empty, so every process in it is the container's.
+    pub owns_cgroup: bool,
 }
 
 /// The part of libcontainer's configuration that others look at.
@@ -306,11 +308,16 @@ impl Container {
             process::send_signal(init.as_fd(), signal::KILL)?;
             process::wait_for_end(init.as_fd(), None)?;
         }
-        // The cgroup may hold processes that outlive an init without a pid namespace of its own.
-        if cgroup.processes().is_ok_and(|processes| !processes.is_empty()) {
+        let occupied = cgroup.processes().is_ok_and(|processes| !processes.is_empty());
+        // Until it was found empty, whoever is in a cgroup of this name belongs to somebody else.
+        let is_ours = !occupied || self.record.conex.owns_cgroup;
+        if occupied && is_ours {
+            // Without a pid namespace of its own, others outlive the first process.
             cgroup.kill().wrap(|| "kill the container's processes")?;
         }
-        cgroup.remove().wrap(|| "remove the cgroup")?;
+        if is_ours {
+            cgroup.remove().wrap(|| "remove the cgroup")?;
+        }
         fs::remove_dir_all(&self.directory).wrap(|| format!("remove {}", self.directory.display()))
     }
 }

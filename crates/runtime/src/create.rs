@@ -142,6 +142,8 @@ fn make(
 ) -> Result<(Child, Option<OwnedFd>)> {
     let cgroup = Cgroup::create(&plan.cgroup).wrap(|| "cgroup")?;
     container.record.cgroup_paths.clone_from(cgroup.directories());
+    container.record.conex.owns_cgroup = true;
+    container.save()?;
     let start = make_fifo(container)?;
     let (console, inside) = console::ends(plan, options.console_socket.as_deref())?;
     let joins_user_namespace = plan.join.iter().any(|one| one.kind == NamespaceKind::User);
