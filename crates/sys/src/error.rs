@@ -48,8 +48,7 @@ impl From<Error> for std::io::Error {
     }
 }
 
-/// Adds the call to a bare errno.
-#[allow(dead_code, reason = "the facilities that use it come one by one")]
+/// Adds the call to the errno of rustix or of the standard library.
 pub(crate) trait Call<T> {
     /// `describe` is only run on failure.
     fn call(self, describe: impl FnOnce() -> String) -> Result<T>;
@@ -59,4 +58,15 @@ impl<T> Call<T> for rustix::io::Result<T> {
     fn call(self, describe: impl FnOnce() -> String) -> Result<T> {
         self.map_err(|errno| Error::new(describe(), errno))
     }
+}
+
+impl<T> Call<T> for std::io::Result<T> {
+    fn call(self, describe: impl FnOnce() -> String) -> Result<T> {
+        self.map_err(|error| Error::new(describe(), errno_of(&error)))
+    }
+}
+
+/// `EIO` where the standard library found the fault itself.
+pub(crate) fn errno_of(error: &std::io::Error) -> Errno {
+    error.raw_os_error().map_or(Errno::IO, Errno::from_raw_os_error)
 }

@@ -32,9 +32,8 @@ enum Durability {
 }
 
 fn write_and_rename(path: &Path, bytes: &[u8], mode: u32, durability: Durability) -> Result<()> {
-    let call = |verb: &str, path: &Path| format!("{verb}({path:?})");
     let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else {
-        return Err(Error::new(call("open", path), Errno::INVAL));
+        return Err(Error::new(format!("open({path:?})"), Errno::INVAL));
     };
     let directory = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
     let mut hidden = std::ffi::OsString::from(".");
@@ -50,17 +49,13 @@ fn write_and_rename(path: &Path, bytes: &[u8], mode: u32, durability: Durability
         file.write_all(bytes)?;
         if durability == Durability::Disk { file.sync_all() } else { Ok(()) }
     });
-    written.map_err(|error| failed(call("write", &temporary), &error))?;
-    std::fs::rename(&temporary, path).map_err(|error| failed(call("rename", path), &error))?;
+    written.call(|| format!("write({temporary:?})"))?;
+    std::fs::rename(&temporary, path).call(|| format!("rename({temporary:?}, {path:?})"))?;
     if durability == Durability::ThisBoot {
         return Ok(());
     }
     let synced = File::open(directory).and_then(|directory| directory.sync_all());
-    synced.map_err(|error| failed(call("fsync", directory), &error))
-}
-
-fn failed(call: String, error: &std::io::Error) -> Error {
-    Error::new(call, error.raw_os_error().map_or(Errno::IO, Errno::from_raw_os_error))
+    synced.call(|| format!("fsync({directory:?})"))
 }
 
 /// A copy of `file` in memory that nobody can change any more, not even root; it can be executed.
@@ -76,9 +71,8 @@ pub fn sealed_copy(file: &mut File, name: &str) -> Result<OwnedFd> {
     }
     .call(|| format!("memfd_create({name:?}, {flags:?})"))?;
     let mut copy = File::from(memory);
-    file.rewind().map_err(|error| failed(format!("lseek({})", show(file)), &error))?;
-    std::io::copy(file, &mut copy)
-        .map_err(|error| failed(format!("copy {} to memory", show(file)), &error))?;
+    file.rewind().call(|| format!("lseek({})", show(file)))?;
+    std::io::copy(file, &mut copy).call(|| format!("copy {} to memory", show(file)))?;
     let seals = SealFlags::SEAL | SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE;
     rustix::fs::fcntl_add_seals(&copy, seals).call(|| format!("fcntl(F_ADD_SEALS, {seals:?})"))?;
     Ok(OwnedFd::from(copy))
@@ -90,7 +84,7 @@ pub fn in_memory(name: &str, content: &[u8]) -> Result<File> {
         rustix::fs::memfd_create(name, MemfdFlags::CLOEXEC).call(|| format!("memfd_create({name:?})"))?;
     let mut file = File::from(memory);
     let written = file.write_all(content).and_then(|()| file.rewind());
-    written.map(|()| file).map_err(|error| failed(format!("write(memfd {name:?})"), &error))
+    written.map(|()| file).call(|| format!("write(memfd {name:?})"))
 }
 
 /// Whether this process, with its effective ids, may execute the file.

@@ -11,6 +11,7 @@ use std::process::Command;
 
 use rustix::io::Errno;
 
+use crate::error::Call;
 use crate::{Error, Result};
 
 /// `count` ids from `inside` on are `outside` and following in the parent namespace.
@@ -91,10 +92,7 @@ pub fn write_directly(pid: i32, ids: Ids, ranges: &[Range]) -> Result<()> {
 }
 
 fn write_file(path: &str, text: &str) -> Result<()> {
-    fs::write(path, text).map_err(|error| {
-        let errno = error.raw_os_error().map_or(Errno::IO, Errno::from_raw_os_error);
-        Error::new(format!("write({path:?}, {text:?})"), errno)
-    })
+    fs::write(path, text).call(|| format!("write({path:?}, {text:?})"))
 }
 
 /// Lets newuidmap or newgidmap write one map. The helper gets an empty environment.
@@ -109,9 +107,7 @@ pub fn write_by_helper(pid: i32, ids: Ids, ranges: &[Range]) -> Result<()> {
     let words: Vec<_> =
         std::iter::once(pid.to_string()).chain(numbers.map(|number| number.to_string())).collect();
     let call = || format!("{} {}", helper.display(), words.join(" "));
-    let output = Command::new(&helper).args(&words).env_clear().output().map_err(|error| {
-        Error::new(call(), error.raw_os_error().map_or(Errno::IO, Errno::from_raw_os_error))
-    })?;
+    let output = Command::new(&helper).args(&words).env_clear().output().call(call)?;
     if output.status.success() {
         return Ok(());
     }

@@ -248,18 +248,13 @@ pub fn close_on_exec_from(first: u32) -> Result<()> {
 }
 
 fn close_on_exec_one_by_one(first: u32) -> Result<()> {
-    let listing = std::fs::read_dir("/proc/self/fd")
-        .map_err(|error| Error::new("open(\"/proc/self/fd\")", errno_of(&error)))?;
+    let listing = std::fs::read_dir("/proc/self/fd").call(|| "open(\"/proc/self/fd\")".to_owned())?;
     let numbers = listing.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok());
     for number in numbers.filter(|number| *number >= first) {
         // SAFETY: sets a flag on a number; a number that is not open any more is EBADF, which is as good.
         unsafe { libc::syscall(libc::SYS_fcntl, number, libc::F_SETFD, libc::FD_CLOEXEC) };
     }
     Ok(())
-}
-
-fn errno_of(error: &std::io::Error) -> Errno {
-    error.raw_os_error().map_or(Errno::IO, Errno::from_raw_os_error)
 }
 
 /// The name of the machine, in the caller's UTS namespace.

@@ -71,14 +71,14 @@ impl Procfs {
     /// Writes a whole value in one write(2), as the kernel's files want it.
     pub fn write(&self, path: &str, value: &[u8]) -> Result<()> {
         let mut file = self.open_file(path, OFlags::WRONLY)?;
-        file.write_all(value).map_err(|error| failed(&format!("write(/proc/{path})"), &error))
+        file.write_all(value).call(|| format!("write(/proc/{path})"))
     }
 
     /// Reads a whole file.
     pub fn read(&self, path: &str) -> Result<String> {
         let mut text = String::new();
         let mut file = self.open_file(path, OFlags::RDONLY)?;
-        file.read_to_string(&mut text).map_err(|error| failed(&format!("read(/proc/{path})"), &error))?;
+        file.read_to_string(&mut text).call(|| format!("read(/proc/{path})"))?;
         Ok(text)
     }
 }
@@ -87,10 +87,6 @@ impl AsFd for Procfs {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.root.as_fd()
     }
-}
-
-fn failed(call: &str, error: &std::io::Error) -> Error {
-    Error::new(call, error.raw_os_error().map_or(Errno::IO, Errno::from_raw_os_error))
 }
 
 /// From `/proc/<pid>/stat`.
@@ -110,7 +106,7 @@ pub fn stat(pid: i32) -> Result<Option<Stat>> {
             .map(Some)
             .ok_or_else(|| Error::new(format!("read({path:?}) is not a stat line"), Errno::INVAL)),
         Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ESRCH)) => Ok(None),
-        Err(error) => Err(failed(&format!("read({path:?})"), &error)),
+        Err(error) => Err(error).call(|| format!("read({path:?})")),
     }
 }
 
@@ -125,7 +121,7 @@ fn parse_stat(line: &str) -> Option<Stat> {
 /// Changes with every boot.
 pub fn boot_id() -> Result<String> {
     let path = "/proc/sys/kernel/random/boot_id";
-    let text = std::fs::read_to_string(path).map_err(|error| failed(&format!("read({path:?})"), &error))?;
+    let text = std::fs::read_to_string(path).call(|| format!("read({path:?})"))?;
     Ok(text.trim().to_owned())
 }
 

@@ -3,14 +3,14 @@
 
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
-use rustix::io::Errno;
+use crate::error::errno_of;
 
 /// The value of `libc::syscall`, or the errno it left.
 pub(crate) fn check(returned: libc::c_long) -> rustix::io::Result<libc::c_long> {
     if returned >= 0 {
         return Ok(returned);
     }
-    Err(std::io::Error::last_os_error().raw_os_error().map_or(Errno::IO, Errno::from_raw_os_error))
+    Err(errno_of(&std::io::Error::last_os_error()))
 }
 
 /// A descriptor that the kernel has just made for this process.

@@ -119,12 +119,7 @@ impl Raw {
         let mut raw = before.clone();
         raw.make_raw();
         set_modes(terminal, &raw)?;
-        let terminal = terminal.try_clone_to_owned().map_err(|error| {
-            Error::new(
-                "fcntl(F_DUPFD_CLOEXEC)",
-                error.raw_os_error().map_or(Errno::IO, Errno::from_raw_os_error),
-            )
-        })?;
+        let terminal = terminal.try_clone_to_owned().call(|| "fcntl(F_DUPFD_CLOEXEC)".to_owned())?;
         Ok(Self { terminal, before: Saved(before) })
     }
 }

@@ -192,7 +192,7 @@ impl Dir {
 
     /// All names, in the order of the filesystem.
     pub fn entries(&self) -> Result<Vec<Entry>> {
-        let read = || {
+        let read = || -> rustix::io::Result<_> {
             let mut entries = Vec::new();
             for entry in rustix::fs::Dir::read_from(&self.0)? {
                 let entry = entry?;
