@@ -97,7 +97,8 @@ fn cgroups() -> &'static str {
     }
 }
 
-/// What can be told without trying it is looked at; system calls are told by the kernel's version.
+/// docs/kernel-features.md as far as a person may ask. What can be looked at is; system calls are told by the
+/// kernel's version.
 fn features(kernel: &str) -> Vec<Feature> {
     let at_least = |major, minor| version(kernel) >= (major, minor);
     let row = |name, since, available, fallback| Feature { name, since, available, fallback };
@@ -107,42 +108,23 @@ fn features(kernel: &str) -> Vec<Feature> {
     let user_namespaces =
         read("/proc/sys/user/max_user_namespaces") != "0" && Path::new("/proc/self/ns/user").exists();
     vec![
+        row("user namespaces", "3.8", user_namespaces || !userns::is_initial(), "none for ordinary users"),
+        row("seccomp filters", "3.17", Path::new("/proc/sys/kernel/seccomp").exists(), "none"),
         row("overlayfs", "3.18", overlay, "none: load the module overlay"),
-        row(
-            "user namespaces",
-            "3.8",
-            user_namespaces || !userns::is_initial(),
-            "none for ordinary users; root needs none",
-        ),
+        row("cgroup v2", "4.5", ["v2", "hybrid"].contains(&cgroups()), "cgroup v1 controllers"),
+        row("fsopen, open_tree, move_mount", "5.2", at_least(5, 2), "none"),
         row(
             "openat2, RESOLVE_IN_ROOT",
             "5.6",
             at_least(5, 6),
             "each component is opened and checked by itself",
         ),
-        row(
-            "clone3 into a cgroup",
-            "5.7",
-            at_least(5, 7),
-            "the process is moved there before it does anything",
-        ),
-        row(
-            "overlay in a user namespace",
-            "5.11",
-            at_least(5, 11),
-            "none for ordinary users: update the kernel",
-        ),
-        row("close_range with CLOEXEC", "5.11", at_least(5, 11), "/proc/self/fd is walked"),
-        row("mount_setattr", "5.12", at_least(5, 12), "remount, mount by mount"),
-        row("idmapped mounts", "5.12", at_least(5, 12), "an error names the mount"),
-        row("overlay lowerdir+", "6.5", at_least(6, 5), "one lowerdir option with short relative paths"),
-        row(
-            "seccomp filters",
-            "3.17",
-            Path::new("/proc/sys/kernel/seccomp").exists(),
-            "none: an error unless unconfined",
-        ),
-        row("cgroup v2", "4.5", ["v2", "hybrid"].contains(&cgroups()), "cgroup v1 controllers"),
+        row("clone3 into a cgroup", "5.7", at_least(5, 7), "the process is moved before it goes on"),
+        row("overlayfs in a user namespace", "5.11", at_least(5, 11), "none for ordinary users"),
+        row("close_range with CLOEXEC", "5.11", at_least(5, 11), "one by one through /proc/self/fd"),
+        row("mount_setattr", "5.12", at_least(5, 12), "none: bind mounts with flags fail"),
+        row("cgroup.kill", "5.14", at_least(5, 14), "freeze, then a signal for each process"),
+        row("overlayfs lowerdir+", "6.5", at_least(6, 5), "one lowerdir option, limited in length"),
     ]
 }
 

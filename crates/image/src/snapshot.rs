@@ -39,6 +39,12 @@ impl Snapshot {
     }
 }
 
+impl crate::bundle::Rootfs for Snapshot {
+    fn open(&self, path: &Path) -> Result<Option<File>> {
+        Self::open(self, path)
+    }
+}
+
 /// Open layers, top first, read as overlayfs would merge them.
 #[derive(Clone, Debug)]
 pub struct Stack {

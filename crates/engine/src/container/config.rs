@@ -5,7 +5,7 @@
 use std::path::PathBuf;
 
 use conex_image::Image;
-use conex_image::bundle::{self, Overrides, Rootfs};
+use conex_image::bundle::{self, Overrides};
 use conex_image::snapshot::Snapshot;
 use conex_spec::runtime::{
     Capabilities, Config, ConsoleSize, Linux, Mount, Namespace, NamespaceKind, Process, Resources,
@@ -15,15 +15,6 @@ use conex_sys::credentials::{CAPABILITY_NAMES, capability_number, last_capabilit
 use super::create::{Limits, Options, Security};
 use super::{Container, Network};
 use crate::{Engine, Error, ErrorKind, Result, seccomp, userns};
-
-/// Reads users and groups out of layers that are not mounted.
-struct Layers<'a>(&'a Snapshot);
-
-impl Rootfs for Layers<'_> {
-    fn open(&self, path: &std::path::Path) -> conex_image::Result<Option<std::fs::File>> {
-        self.0.open(path)
-    }
-}
 
 /// Builds the whole document.
 pub(super) fn build(
@@ -37,7 +28,7 @@ pub(super) fn build(
 ) -> Result<Config> {
     let rootless = !userns::is_initial();
     let mut config =
-        bundle::runtime_config(&image.config, &overrides(options, hostname), &Layers(snapshot), rootless)?;
+        bundle::runtime_config(&image.config, &overrides(options, hostname), snapshot, rootless)?;
     if config.process.as_ref().is_none_or(|process| process.args.is_empty()) {
         return Err(Error::new(ErrorKind::Usage, format!("image {} names no program to run", options.image))
             .with_hint(format!("say which: conex run {} COMMAND", options.image)));

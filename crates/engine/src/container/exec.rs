@@ -5,11 +5,10 @@
 use std::fs;
 use std::os::fd::AsFd as _;
 use std::os::unix::process::ExitStatusExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
-use conex_image::bundle::{self, Rootfs};
-use conex_image::snapshot::Snapshot;
+use conex_image::bundle;
 use conex_spec::image::Platform;
 use conex_spec::runtime::{Config, Process, User};
 use conex_sys::signal::SignalFd;
@@ -61,8 +60,8 @@ pub fn exec(engine: &Engine, container: &Container, options: &ExecOptions) -> Re
                 .with_hint(format!("`conex start {}` starts it", record.name)));
         }
     }
-    let process = build(engine, container, &record, options)?;
     join(engine, container, &record)?;
+    let process = build(engine, container, &record, options)?;
     let files = Files::new(container)?;
     json::write(&files.process, &process)?;
     let mut child = spawn(engine, container, &record, options, &files)?;
@@ -113,7 +112,7 @@ fn set_user(
     let store = engine.store()?;
     let mut layers = store.snapshot(&store.image(&record.manifest, &Platform::host())?)?;
     layers.lower.insert(0, container.path.join("upper"));
-    let found = bundle::lookup_user(user, &Layers(&layers))?;
+    let found = bundle::lookup_user(user, &layers)?;
     process.user =
         User { uid: found.uid, gid: found.gid, additional_gids: found.additional_gids, ..User::default() };
     if let Some(sets) = &mut process.capabilities {
@@ -125,14 +124,6 @@ fn set_user(
         process.env.push(format!("HOME={home}"));
     }
     Ok(())
-}
-
-struct Layers<'a>(&'a Snapshot);
-
-impl Rootfs for Layers<'_> {
-    fn open(&self, path: &Path) -> conex_image::Result<Option<fs::File>> {
-        self.0.open(path)
-    }
 }
 
 /// Into the user namespace of the monitor, or where that was killed, of the process itself.
