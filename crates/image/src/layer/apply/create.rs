@@ -19,6 +19,13 @@ use crate::layer::tar::Segment;
 use crate::verify::Hasher;
 use crate::{Error, ErrorKind, Result};
 
+/// What goes into a regular file.
+struct Content<'a, R> {
+    size: u64,
+    holes: Option<&'a [Segment]>,
+    data: &'a mut R,
+}
+
 impl Tree {
     pub(super) fn create(
         &mut self,
@@ -29,7 +36,10 @@ impl Tree {
     ) -> Result<()> {
         match &entry.kind {
             Kind::Directory => self.create_directory(parent, name, entry),
-            Kind::File { .. } => self.create_file(parent, name, &entry, data),
+            Kind::File { size, holes } => {
+                let content = Content { size: *size, holes: holes.as_deref(), data };
+                self.create_file(parent, name, &entry, content)
+            }
             Kind::Link { target } => self.create_link(parent, name, target),
             Kind::Symlink { target } => {
                 self.retrying(parent, name, |_| parent.dir.make_symlink(target, name))?;
@@ -103,18 +113,17 @@ impl Tree {
         parent: &Arc<Parent>,
         name: &OsStr,
         entry: &Entry,
-        data: &mut impl BufRead,
+        content: Content<'_, impl BufRead>,
     ) -> Result<()> {
-        let Kind::File { size, holes } = &entry.kind else { unreachable!("only called for regular files") };
         let mut file = self.retrying(parent, name, |_| parent.dir.create_file(name, 0o600))?;
-        match holes {
-            Some(segments) => write_segments(&file, *size, segments, data)?,
+        match content.holes {
+            Some(segments) => write_segments(&file, content.size, segments, content.data)?,
             None if self.options.digests => {
                 let mut hasher = Hasher::new(Algorithm::Sha256);
-                write_all(&mut file, data, |bytes| hasher.update(bytes))?;
+                write_all(&mut file, content.data, |bytes| hasher.update(bytes))?;
                 self.digests.insert(parent.path_of(name), hasher.finish());
             }
-            None => write_all(&mut file, data, |_| {})?,
+            None => write_all(&mut file, content.data, |_| {})?,
         }
         self.describe_open(&file, entry)
     }
