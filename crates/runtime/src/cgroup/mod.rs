@@ -72,6 +72,8 @@ impl Cgroup {
         let v2 = is_v2(&plan.directories);
         for (controller, path) in &plan.directories {
             match make_with_parents(path, v2, controller) {
+                // Somebody else's of the same name: as good as one that could not be made.
+                Ok(()) if plan.best_effort && !may_enter(path) => {}
                 Ok(()) => drop(cgroup.directories.insert(controller.clone(), path.clone())),
                 // In the hybrid nothing depends on the v2 part.
                 Err(_) if !v2 && controller.is_empty() => {}
@@ -354,6 +356,11 @@ fn give_to(directory: &str, uid: u32) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Whether the caller may move processes into a cgroup.
+fn may_enter(directory: &str) -> bool {
+    File::options().write(true).open(format!("{directory}/cgroup.procs")).is_ok()
 }
 
 #[cfg(test)]
