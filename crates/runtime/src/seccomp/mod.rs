@@ -18,9 +18,7 @@
 mod program;
 mod table;
 
-use std::collections::BTreeMap;
-
-use conex_spec::runtime::{Action, Operator, Seccomp, SeccompFlag, SyscallArg, SyscallRule};
+use conex_spec::runtime::{Action, Operator, Seccomp, SeccompFlag, SyscallArg};
 use conex_sys::seccomp::{Instruction, MAX_INSTRUCTIONS, NEW_LISTENER};
 use serde::Serialize;
 
@@ -99,15 +97,8 @@ impl Architecture {
 
 /// Compiles a profile for the machine that this program runs on.
 pub fn compile(profile: &Seccomp) -> Result<Filter, CompileError> {
-    let default = answer(profile.default_action, profile.default_errno_ret);
-    let rules: Vec<_> = profile
-        .syscalls
-        .iter()
-        .map(|rule| (rule, answer(rule.action, rule.errno_ret)))
-        .filter(|(_, answer)| *answer != default)
-        .collect();
-    let calls = Calls::new(profile, default, &rules);
-    let program = whole_program(&architectures(profile), &calls);
+    let architectures = architectures(profile);
+    let program = whole_program(&architectures, &Calls::new(profile, &architectures));
     if program.len() > MAX_INSTRUCTIONS {
         let length = program.len();
         return Err(CompileError {
@@ -116,7 +107,7 @@ pub fn compile(profile: &Seccomp) -> Result<Filter, CompileError> {
             ),
         });
     }
-    let notifies = rules.iter().any(|(rule, _)| rule.action == Action::Notify);
+    let notifies = profile.syscalls.iter().any(|rule| rule.action == Action::Notify);
     Ok(Filter { program, flags: flags(profile, notifies) })
 }
 
@@ -161,66 +152,71 @@ fn flags(profile: &Seccomp, notifies: bool) -> u32 {
 /// The profile, by system call.
 struct Calls<'a> {
     default: u32,
-    /// Whether calls that the profile's author could not know are answered with ENOSYS.
-    newer_is_enosys: bool,
-    /// Every name of a rule, with the rule; names that no architecture has are left out.
-    rules: Vec<(table::Numbers, &'a SyscallRule, u32)>,
-    /// Every number that the profile names at all, also in rules that repeat the default.
-    named: Vec<table::Numbers>,
+    /// Every name of every rule that does not repeat the default, in order. Names that nobody has are left out.
+    rules: Vec<(table::Numbers, &'a [SyscallArg], u32)>,
     /// For x86: what `socketcall` and `ipc` stand for.
     multiplexed: Vec<(u32, SyscallArg, u32)>,
+    /// By architecture, the highest number that the profile names at all; none if newer calls are like all others.
+    newest: [Option<u32>; 5],
 }
 
 impl<'a> Calls<'a> {
-    fn new(profile: &Seccomp, default: u32, rules: &[(&'a SyscallRule, u32)]) -> Self {
+    fn new(profile: &'a Seccomp, architectures: &[Architecture]) -> Self {
+        let default = answer(profile.default_action, profile.default_errno_ret);
         let permissive = matches!(profile.default_action, Action::Allow | Action::Log | Action::Trace);
-        let mut found = Vec::new();
-        let mut multiplexed = Vec::new();
-        for (rule, answer) in rules {
+        let mut calls = Self { default, rules: Vec::new(), multiplexed: Vec::new(), newest: [None; 5] };
+        for rule in &profile.syscalls {
+            let answer = answer(rule.action, rule.errno_ret);
             for name in &rule.names {
-                found.extend(table::find(name).map(|numbers| (numbers, *rule, *answer)));
-                if rule.args.is_empty() {
-                    multiplexed.extend(multiplex(name).map(|(number, call)| (number, call, *answer)));
+                let Some(numbers) = table::find(name) else { continue };
+                if !permissive && default != ENOSYS {
+                    calls.note(numbers, architectures);
+                }
+                if answer == default {
+                    continue;
+                }
+                calls.rules.push((numbers, &rule.args, answer));
+                if rule.args.is_empty() && architectures.contains(&Architecture::X86) {
+                    calls.multiplexed.extend(multiplex(name).map(|(number, call)| (number, call, answer)));
                 }
             }
         }
-        let named = if permissive || default == ENOSYS {
-            Vec::new()
-        } else {
-            profile
-                .syscalls
-                .iter()
-                .flat_map(|rule| &rule.names)
-                .filter_map(|name| table::find(name))
-                .collect()
-        };
-        Self { default, newer_is_enosys: !permissive && default != ENOSYS, rules: found, named, multiplexed }
+        calls
     }
 
-    /// Each number of an architecture that is not treated as the default, with its piece of program; then, from the
-    /// first number that is too new, ENOSYS.
-    fn pieces(&self, architecture: Architecture) -> BTreeMap<u32, Vec<Instruction>> {
-        let mut by_number: BTreeMap<u32, Vec<(&[SyscallArg], u32)>> = BTreeMap::new();
-        for (numbers, rule, answer) in &self.rules {
-            if let Some(number) = numbers.of(architecture) {
-                by_number.entry(number).or_default().push((&rule.args, *answer));
-            }
+    fn note(&mut self, numbers: table::Numbers, architectures: &[Architecture]) {
+        for architecture in architectures {
+            let newest = &mut self.newest[*architecture as usize];
+            *newest = (*newest).max(numbers.of(*architecture));
         }
-        if architecture == Architecture::X86 {
-            for (number, call, answer) in &self.multiplexed {
-                by_number.entry(*number).or_default().push((std::slice::from_ref(call), *answer));
-            }
-        }
-        let width = architecture.width();
-        by_number.into_iter().map(|(number, rules)| (number, self.piece(&rules, width))).collect()
     }
 
-    fn piece(&self, rules: &[(&[SyscallArg], u32)], width: Width) -> Vec<Instruction> {
-        if let Some((_, answer)) = rules.iter().find(|(args, _)| args.is_empty()) {
-            return vec![program::answer(*answer)];
+    /// Each number of an architecture that is not treated as the default, in order.
+    fn treatments(&self, architecture: Architecture) -> Vec<(u32, Treatment)> {
+        let rules =
+            self.rules.iter().map(|(numbers, args, answer)| (numbers.of(architecture), *args, *answer));
+        let x86 = (architecture == Architecture::X86).then_some(&self.multiplexed);
+        let multiplexed = x86.into_iter().flatten();
+        let multiplexed =
+            multiplexed.map(|(number, call, answer)| (Some(*number), std::slice::from_ref(call), *answer));
+        let mut found: Vec<_> = rules
+            .chain(multiplexed)
+            .filter_map(|(number, args, answer)| Some((number?, args, answer)))
+            .collect();
+        // Stable: of one call's rules the first stays the first.
+        found.sort_by_key(|(number, ..)| *number);
+        found
+            .chunk_by(|one, other| one.0 == other.0)
+            .map(|rules| (rules[0].0, self.treatment(rules, architecture.width())))
+            .collect()
+    }
+
+    fn treatment(&self, rules: &[(u32, &[SyscallArg], u32)], width: Width) -> Treatment {
+        if let Some((.., answer)) = rules.iter().find(|(_, args, _)| args.is_empty()) {
+            return Treatment::Answer(*answer);
         }
         let mut piece = Vec::new();
-        for (comparisons, answer) in rules {
+        for (_, comparisons, answer) in rules {
             if repeats_an_argument(comparisons) {
                 for one in *comparisons {
                     program::if_all(std::slice::from_ref(one), width, *answer, &mut piece);
@@ -230,15 +226,7 @@ impl<'a> Calls<'a> {
             }
         }
         piece.push(program::answer(self.default));
-        piece
-    }
-
-    /// The first number that the profile's author did not know.
-    fn first_unknown(&self, architecture: Architecture) -> Option<u32> {
-        if !self.newer_is_enosys {
-            return None;
-        }
-        self.named.iter().filter_map(|numbers| numbers.of(architecture)).max().map(|last| last + 1)
+        Treatment::Rules(piece)
     }
 }
 
@@ -312,54 +300,58 @@ fn whole_program(architectures: &[Architecture], calls: &Calls<'_>) -> Vec<Instr
 
 /// All numbers of one architecture, as the kernel reports it.
 fn section(architecture: Architecture, with_x32: bool, calls: &Calls<'_>) -> Vec<Instruction> {
-    let mut stretches = Stretches::new(calls.default);
-    stretches.add(calls.pieces(architecture), calls.first_unknown(architecture));
+    let mut stretches = Stretches { list: Vec::new(), default: calls.default };
+    stretches.add(0, architecture, calls);
     if with_x32 {
-        stretches.begin(X32_BIT, vec![program::answer(calls.default)]);
-        stretches.add(calls.pieces(Architecture::X32), calls.first_unknown(Architecture::X32));
+        stretches.add(X32_BIT, Architecture::X32, calls);
     } else if architecture == Architecture::X86_64 {
-        stretches.begin(X32_BIT, vec![program::answer(KILL_THREAD)]);
+        stretches.begin(X32_BIT, Treatment::Answer(KILL_THREAD));
         // A tracer writes -1 to skip a call.
-        stretches.begin(u32::MAX, vec![program::answer(calls.default)]);
+        stretches.begin(u32::MAX, Treatment::Answer(calls.default));
     }
-    let pieces: Vec<_> = stretches.0.iter().map(|(first, piece)| (*first, piece.as_slice())).collect();
     let mut program = vec![program::load(program::NUMBER)];
-    program::search(&pieces, &mut program);
+    program::search(&stretches.list, &mut program);
     program
 }
 
-/// Numbers that are treated alike, side by side: the first number of each stretch and its piece.
-struct Stretches(Vec<(u32, Vec<Instruction>)>, u32);
+/// What is done with a call of some number.
+#[derive(Clone, PartialEq)]
+enum Treatment {
+    Answer(u32),
+    /// A piece of program that looks at the arguments.
+    Rules(Vec<Instruction>),
+}
+
+/// Numbers that are treated alike, side by side: the first of each stretch. The very first is 0.
+struct Stretches {
+    list: Vec<(u32, Treatment)>,
+    default: u32,
+}
 
 impl Stretches {
-    fn new(default: u32) -> Self {
-        Self(vec![(0, vec![program::answer(default)])], default)
-    }
-
-    /// From this number on another treatment; none if it is the same one.
-    fn begin(&mut self, first: u32, piece: Vec<Instruction>) {
-        match self.0.last_mut() {
-            Some((_, before)) if *before == piece => {}
-            Some((start, before)) if *start == first => *before = piece,
-            _ => self.0.push((first, piece)),
+    /// From this number on another treatment; nothing new if it is the same one.
+    fn begin(&mut self, first: u32, treatment: Treatment) {
+        match self.list.last_mut() {
+            Some((_, before)) if *before == treatment => {}
+            Some((start, before)) if *start == first => *before = treatment,
+            _ => self.list.push((first, treatment)),
         }
     }
 
-    fn add(&mut self, pieces: BTreeMap<u32, Vec<Instruction>>, first_unknown: Option<u32>) {
-        let default = vec![program::answer(self.1)];
-        let mut next = None;
-        for (number, piece) in pieces {
-            if let Some(next) = next.filter(|next| *next != number) {
+    /// All calls of an architecture whose numbers start at `base`.
+    fn add(&mut self, base: u32, architecture: Architecture, calls: &Calls<'_>) {
+        let default = Treatment::Answer(self.default);
+        let mut next = base;
+        for (number, treatment) in calls.treatments(architecture) {
+            if number != next || number == base {
                 self.begin(next, default.clone());
             }
-            self.begin(number, piece);
-            next = Some(number + 1);
+            self.begin(number, treatment);
+            next = number + 1;
         }
-        if let Some(next) = next {
-            self.begin(next, default);
-        }
-        if let Some(first) = first_unknown {
-            self.begin(first, vec![program::answer(ENOSYS)]);
+        self.begin(next, default);
+        if let Some(newest) = calls.newest[architecture as usize] {
+            self.begin(newest + 1, Treatment::Answer(ENOSYS));
         }
     }
 }

@@ -5,6 +5,8 @@
 use conex_spec::runtime::{Operator, SyscallArg};
 use conex_sys::seccomp::Instruction;
 
+use super::Treatment;
+
 /// `BPF_*` of linux/bpf_common.h, put together.
 const LOAD_WORD: u16 = 0x20;
 const AND: u16 = 0x54;
@@ -43,12 +45,13 @@ fn length(piece: &[Instruction]) -> u32 {
     u32::try_from(piece.len()).unwrap_or(u32::MAX)
 }
 
-/// A piece for every stretch of numbers: `stretches` has the first number of each and the piece for it; the first one
-/// begins at 0. A binary search with A = the number.
-pub(super) fn search(stretches: &[(u32, &[Instruction])], program: &mut Vec<Instruction>) {
-    if let [(_, only)] = stretches {
-        program.extend_from_slice(only);
-        return;
+/// A binary search with A = the number: `stretches` has the first number of each, and what is done with them.
+pub(super) fn search(stretches: &[(u32, Treatment)], program: &mut Vec<Instruction>) {
+    match stretches {
+        [] => return,
+        [(_, Treatment::Answer(value))] => return program.push(answer(*value)),
+        [(_, Treatment::Rules(piece))] => return program.extend_from_slice(piece),
+        _ => {}
     }
     let (low, high) = stretches.split_at(stretches.len() / 2);
     let at = program.len();

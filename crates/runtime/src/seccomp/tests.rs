@@ -2,6 +2,8 @@
 //! The compiler against the definition: each profile is evaluated directly, and its program by an interpreter of
 //! classic BPF, for every architecture, every number around the table's, and arguments around the profile's values.
 
+use conex_spec::runtime::SyscallRule;
+
 use super::*;
 
 const ALLOW: u32 = 0x7fff_0000;
