@@ -145,9 +145,15 @@ const VERBS: [Verb; 15] = [
     verb("features", &[], (0, 0), "", "print what this runtime can do as JSON"),
     verb(
         "plan",
-        &[BUNDLE, switch("no-pivot", ""), switch("no-new-keyring", ""), PRESERVE_FDS],
+        &[
+            BUNDLE,
+            switch("no-pivot", ""),
+            switch("no-new-keyring", ""),
+            PRESERVE_FDS,
+            switch("json", "as JSON"),
+        ],
         (0, 1),
-        "[--bundle DIR]",
+        "[--bundle DIR] [--json]",
         "print every step that create would take",
     ),
     Verb { order: Order::UpTo(0), ..verb("monitor", &[], (0, ANY), "", "") },
@@ -389,12 +395,12 @@ fn show_plan(runtime: &Runtime, parsed: &Parsed) -> Result<String> {
     let config = bundle::load(&options.bundle.to_string_lossy())?;
     let plan = plan::plan(&config, &create::request(runtime, &options), &create::find_out(runtime)?)
         .map_err(|error| Error::new(ErrorKind::Config, error.message))?;
-    Ok(plan.to_string())
+    if parsed.has("json") { to_json(&plan) } else { Ok(plan.to_string()) }
 }
 
 fn to_json(value: &impl serde::Serialize) -> Result<String> {
     serde_json::to_string_pretty(value)
-        .map(|text| text + "\n")
+        .map(|text| spec::indent(&text, "    ") + "\n")
         .map_err(|error| Error::new(ErrorKind::Os, error.to_string()))
 }
 

@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The profile that podman installs, in a real kernel: what it denies and allows, beside runc with libseccomp.
+
+use std::path::Path;
+
+use conex_testkit::bundle::Bundle;
+use conex_testkit::{Run, Sandbox, needs, require};
+use serde_json::{Value, json};
+
+const PROFILE: &str = "/usr/share/containers/seccomp.json";
+
+/// As an engine resolves it for a container without further capabilities.
+fn profile() -> require::Requirement<Value> {
+    let text = std::fs::read(PROFILE).map_err(|_| format!("needs {PROFILE}"))?;
+    let mut profile: Value = serde_json::from_slice(&text).map_err(|error| error.to_string())?;
+    let object = profile.as_object_mut().ok_or("a profile is an object")?;
+    object.remove("archMap");
+    object.insert("architectures".into(), json!(["SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32"]));
+    let rules = object["syscalls"].as_array_mut().ok_or("rules are a list")?;
+    rules.retain(|rule| {
+        let arches = rule["includes"]["arches"].as_array();
+        rule["includes"]["caps"].is_null()
+            && arches.is_none_or(|arches| arches.iter().any(|arch| arch == "amd64"))
+    });
+    for rule in rules {
+        let rule = rule.as_object_mut().ok_or("a rule is an object")?;
+        rule.retain(|key, value| {
+            ["names", "action", "args", "errnoRet"].contains(&key.as_str()) && !value.is_null()
+        });
+    }
+    Ok(profile)
+}
+
+/// What the probes say inside a container of some runtime.
+fn probe(
+    sandbox: &Sandbox,
+    runtime: &Path,
+    profile: &Value,
+    no_new_privileges: bool,
+) -> require::Requirement<String> {
+    let script = "id -u; mount -t tmpfs none /tmp; echo mount $?; chroot / true; echo chroot $?; \
+                  unshare -U true; echo unshare $?; mknod /tmp/n c 1 3; echo mknod $?; hostname x; echo hostname $?; \
+                  date -s 2000-01-01 >/dev/null; echo date $?; grep -E 'Seccomp:|NoNew' /proc/self/status; \
+                  insmod /bin/busybox; echo insmod $?; swapoff /bin/sh; echo swapoff $?; ls / | wc -l";
+    let name =
+        format!("b{}{}", runtime.file_name().map_or(0, std::ffi::OsStr::len), u8::from(no_new_privileges));
+    let mut bundle = Bundle::create(&sandbox.work().join(&name), &["sh", "-c", script])?;
+    bundle.change(|config| {
+        config["linux"]["seccomp"] = profile.clone();
+        config["process"]["noNewPrivileges"] = no_new_privileges.into();
+    });
+    let mut command = sandbox.command(runtime);
+    command.arg("--root").arg(sandbox.path("run").join(&name));
+    let output = command.args(["run", "--bundle"]).arg(&bundle.path).arg(sandbox.id(&name)).run().success();
+    Ok(format!("{}--- stderr\n{}", output.stdout, output.stderr))
+}
+
+#[test]
+fn root_podmans_profile_means_the_same_as_with_runc() {
+    needs!(require::root());
+    let runc = needs!(require::program("runc"));
+    let profile = needs!(profile());
+    let sandbox = Sandbox::new();
+    for no_new_privileges in [true, false] {
+        let ours = needs!(probe(&sandbox, conex_testkit::binaries::runtime(), &profile, no_new_privileges));
+        let theirs = needs!(probe(&sandbox, &runc, &profile, no_new_privileges));
+        assert!(ours.contains("Seccomp:\t2") && ours.contains("mount 1\n"), "{ours}");
+        assert_eq!(ours, theirs);
+    }
+    sandbox.finish();
+}
