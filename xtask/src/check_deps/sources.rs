@@ -88,9 +88,13 @@ const PROMISES: [Promise; 5] = [
     },
 ];
 
+/// Crates that handle files of an image, and so must not open them by path.
+const PATHLESS: &[&str] = &["image"];
+
 /// Everything in the sources that breaks a promise.
 pub fn check(root: &Path) -> Result<Vec<String>> {
     let mut found = Vec::new();
+    found.extend(PATHLESS.iter().filter_map(|name| check_paths(&root.join("crates").join(name))));
     let mut packages: Vec<PathBuf> =
         fs::read_dir(root.join("crates"))?.flatten().map(|entry| entry.path()).collect();
     packages.extend(["tests", "bench", "fuzz", "xtask"].map(|name| root.join(name)));
@@ -147,6 +151,15 @@ fn check_unsafe(root: &Path, package: &Path) -> Result<Option<String>> {
         }
     }
     Ok(None)
+}
+
+/// clippy does the checking; here, that it has been told to.
+fn check_paths(package: &Path) -> Option<String> {
+    let told = fs::read_to_string(package.join("clippy.toml")).unwrap_or_default();
+    let bans = ["std::fs::read", "std::fs::write", "std::fs::File::open", "std::fs::remove_dir_all"];
+    let missing = bans.iter().find(|ban| !told.contains(&format!("\"{ban}\"")))?;
+    let name = package.file_name().unwrap_or_default().to_string_lossy();
+    Some(format!("paths: crates/{name}/clippy.toml does not disallow {missing}"))
 }
 
 fn check_spdx(root: &Path, package: &Path) -> Result<Vec<String>> {
@@ -211,6 +224,7 @@ mod tests {
         assert_eq!(
             found,
             [
+                "paths: crates/image/clippy.toml does not disallow std::fs::read",
                 "unsafe: crates/cli/src/main.rs does not forbid unsafe code",
                 "licence: xtask/src/main.rs does not begin with its SPDX line",
                 "no I/O (4): crates/runtime/src/plan/mod.rs:2: fn f() { std::env::var(1); }",
