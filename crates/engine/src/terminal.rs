@@ -3,7 +3,7 @@
 
 use std::os::fd::AsFd as _;
 
-use conex_sys::signal::SignalFd;
+use conex_sys::signal::{SignalFd, TERM};
 use conex_sys::socket;
 
 use crate::Result;
@@ -12,7 +12,6 @@ pub use conex_sys::tty::{Raw, Size, size};
 
 const SIGHUP: i32 = 1;
 const SIGINT: i32 = 2;
-const SIGTERM: i32 = 15;
 
 /// Calls `end` once when this process is asked to end. Blocks signals in this thread and those it starts later.
 pub fn on_end_signal(end: impl FnOnce() + Send + 'static) -> Result<()> {
@@ -20,7 +19,7 @@ pub fn on_end_signal(end: impl FnOnce() + Send + 'static) -> Result<()> {
     std::thread::spawn(move || {
         while let Ok(Some(_)) = socket::wait_readable(&[signals.as_fd()], None) {
             while let Ok(Some(signal)) = signals.next() {
-                if [SIGHUP, SIGINT, SIGTERM].contains(&signal) {
+                if [SIGHUP, SIGINT, TERM].contains(&signal) {
                     return end();
                 }
             }

@@ -17,7 +17,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use conex_sys::signal::SignalFd;
+use conex_sys::signal::{CHLD, SignalFd, WINCH};
 use conex_sys::{socket, tty};
 
 use super::{Container, Record};
@@ -233,9 +233,7 @@ struct Forward {
     writer: Arc<Mutex<UnixStream>>,
 }
 
-const SIGCHLD: i32 = 17;
 const SIGURG: i32 = 23;
-const SIGWINCH: i32 = 28;
 
 impl Forward {
     fn run(self) {
@@ -243,8 +241,8 @@ impl Forward {
         while let Ok(Some(_)) = socket::wait_readable(&[self.signals.as_fd()], None) {
             while let Ok(Some(signal)) = self.signals.next() {
                 match signal {
-                    SIGWINCH => self.resize(),
-                    SIGCHLD | SIGURG => {}
+                    WINCH => self.resize(),
+                    CHLD | SIGURG => {}
                     other => self.forward(other),
                 }
             }

@@ -7,6 +7,7 @@ use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as 
 use std::path::Path;
 
 use conex_image::snapshot::Snapshot;
+use conex_sys::signal::TERM;
 use conex_sys::tty::Size;
 
 use super::directory::Lock;
@@ -180,9 +181,9 @@ fn record(
     let config = &found.image.config.config;
     let stop_signal = match (&options.stop_signal, config.stop_signal.as_str()) {
         (Some(signal), _) => parse_signal(signal)?,
-        (None, "") => SIGTERM,
+        (None, "") => TERM,
         // An image's mistake is no reason not to run it.
-        (None, signal) => parse_signal(signal).unwrap_or(SIGTERM),
+        (None, signal) => parse_signal(signal).unwrap_or(TERM),
     };
     let mut labels = config.labels.clone();
     labels.extend(options.labels.clone());
@@ -206,5 +207,3 @@ fn record(
         runtime: engine.settings.runtime.clone(),
     })
 }
-
-const SIGTERM: i32 = 15;

@@ -11,7 +11,7 @@ use std::process::{Child, Command, Stdio};
 use conex_image::bundle;
 use conex_spec::image::Platform;
 use conex_spec::runtime::{Config, Process, User};
-use conex_sys::signal::SignalFd;
+use conex_sys::signal::{CHLD, SignalFd};
 use conex_sys::{process, socket};
 
 use super::{Container, Record, State};
@@ -196,7 +196,6 @@ fn spawn(
 
 const SIGINT: i32 = 2;
 const SIGQUIT: i32 = 3;
-const SIGCHLD: i32 = 17;
 
 /// Waits for the runtime. What a terminal sends, it has got itself; the rest is passed on.
 fn wait(child: &mut Child) -> Result<std::process::ExitStatus> {
@@ -205,7 +204,7 @@ fn wait(child: &mut Child) -> Result<std::process::ExitStatus> {
     loop {
         let ready = socket::wait_readable(&[pidfd.as_fd(), signals.as_fd()], None)?;
         while let Some(signal) = signals.next()? {
-            if ![SIGINT, SIGQUIT, SIGCHLD].contains(&signal) {
+            if ![SIGINT, SIGQUIT, CHLD].contains(&signal) {
                 // It may have ended just now; its status is taken below.
                 let _ended = process::send_signal(pidfd.as_fd(), signal);
             }

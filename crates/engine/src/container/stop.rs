@@ -3,10 +3,10 @@
 
 use std::time::{Duration, Instant};
 
+use conex_sys::signal::KILL;
+
 use super::{Container, Record, State};
 use crate::{Engine, Error, ErrorKind, Result};
-
-const SIGKILL: i32 = 9;
 
 /// How long the kernel may take to end what got SIGKILL, and the monitor to clean up after it.
 const AFTER_KILL: Duration = Duration::from_secs(30);
@@ -45,7 +45,7 @@ pub(super) fn end(engine: &Engine, container: &Container, record: &Record) -> Re
     let deadline = Instant::now() + AFTER_KILL;
     let mut patience = Duration::from_millis(20);
     loop {
-        send(engine, container, record, SIGKILL)?;
+        send(engine, container, record, KILL)?;
         if has_ended(engine, container, record, patience)? {
             return Ok(());
         }
