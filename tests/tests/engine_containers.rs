@@ -304,7 +304,14 @@ fn monitor_killed(place: &Place<'_>) {
         let pid = identity["pid"].as_i64().unwrap().to_string();
         Command::new("kill").args(["-KILL", &pid]).run().success();
     };
+    // The runtime is the host's, whatever the container has at its path.
+    let runtime = place.sandbox.programs().join("conex-runtime");
+    let (directory, runtime) = (runtime.parent().unwrap().to_str().unwrap(), runtime.to_str().unwrap());
+    let trojan =
+        format!("mkdir -p {directory}; printf '#!/bin/sh\necho trojan' >{runtime}; chmod 755 {runtime}");
+    place.line(&["exec", "orphan", "sh", "-c", &trojan]);
     kill_monitor();
+    assert_eq!(place.line(&["exec", "orphan", "echo", "here"]), "here");
     let state = || place.line(&["inspect", "--format", "{{.State.Status}}", "orphan"]);
     assert_eq!(state(), "running", "its process still runs");
     place.conex(&["stop", "-t", "1", "orphan"]).run().success();
@@ -358,6 +365,10 @@ fn walls(place: &Place<'_>) {
     let inside = place.prints(&["--network", "host"], &["readlink", "/proc/self/ns/net"]);
     assert_eq!(inside.trim_end(), host.to_str().unwrap());
     assert_ne!(place.prints(&[], &["readlink", "/proc/self/ns/net"]), inside);
+    let below_sys = ["sh", "-c", "grep ' /sys' /proc/self/mountinfo | cut -d' ' -f5,6"];
+    let mounts = place.prints(&["--network", "host"], &below_sys);
+    let writable = |line: &&str| !line.split([' ', ',']).any(|word| word == "ro");
+    assert_eq!(mounts.lines().find(writable), None, "{mounts}");
     place.run(&["--network", "bridge"], &["true"]).exits(125).says("none");
     assert_eq!(place.prints(&["--hostname", "h"], &["cat", "/etc/hostname"]), "h\n");
     assert!(place.prints(&["--add-host", "db:10.0.0.2"], &["cat", "/etc/hosts"]).contains("10.0.0.2 db\n"));

@@ -128,11 +128,12 @@ fn set_user(
 
 /// Into the user namespace of the monitor, or where that was killed, of the process itself.
 fn join(engine: &Engine, container: &Container, record: &Record) -> Result<()> {
-    let pid = match container.monitor()? {
-        Some((pid, _)) => Some(pid),
-        None => engine.runtime_of(record).status(&container.id)?.map(|(_, pid)| pid),
-    };
-    pid.map_or(Ok(()), userns::join)
+    // A monitor that is just dying, or that nobody has reaped, has no namespaces any more.
+    if container.monitor()?.is_some_and(|(pid, _)| userns::join(pid).is_ok()) {
+        return Ok(());
+    }
+    let process = engine.runtime_of(record).status(&container.id)?;
+    process.map_or(Ok(()), |(_, pid)| userns::join(pid))
 }
 
 /// What the runtime reads and where it says why it failed; gone at the end.
