@@ -37,9 +37,10 @@ impl Container {
     pub(super) fn make(engine: &Engine) -> Result<(Self, Lock)> {
         let container = Self::new(engine, name::new_id()?);
         let make = |path: &Path| fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
-        make(&directory(engine).join("by-name"))
-            .and_then(|()| make(&container.path))
-            .wrap(|| "make a container")?;
+        make(&directory(engine).join("by-name")).wrap(|| "make a container")?;
+        // Until it is locked, it looks like what a killed command left: nobody sweeps meanwhile.
+        let _names = lock_names(engine)?;
+        make(&container.path).wrap(|| "make a container")?;
         let lock = container.lock()?;
         Ok((container, lock))
     }
@@ -137,8 +138,7 @@ impl Container {
         let names = directory(engine).join("by-name");
         let link = names.join(name);
         // One at a time, so that two commands cannot both clear away a dead link and then each other's.
-        let all = File::open(&names).wrap(|| format!("open {}", names.display()))?;
-        all.lock().wrap(|| format!("lock {}", names.display()))?;
+        let _names = lock_names(engine)?;
         let target = fs::read_link(&link).map(|target| names.join(target));
         match target {
             Ok(taken) if taken.exists() => return Ok(false),
@@ -165,6 +165,15 @@ impl Container {
 /// `<root>/containers`
 pub(super) fn directory(engine: &Engine) -> PathBuf {
     engine.settings.root.join("containers")
+}
+
+/// Waits for whoever is making a container, naming one, or telling garbage from what is just being made. Held only
+/// for moments; a container's own lock may be held while waiting for it, but is only tried for while holding it.
+pub(super) fn lock_names(engine: &Engine) -> Result<Lock> {
+    let names = directory(engine).join("by-name");
+    let file = File::open(&names).wrap(|| format!("open {}", names.display()))?;
+    file.lock().wrap(|| format!("lock {}", names.display()))?;
+    Ok(Lock { _file: file })
 }
 
 /// The ids of all containers, also of those that are just being made, in no order.
@@ -212,4 +221,39 @@ pub fn find(engine: &Engine, text: &str) -> Result<Container> {
 fn missing(text: &str) -> Error {
     Error::new(ErrorKind::NotFound, format!("no container with name or id {text:?}"))
         .with_hint("`conex ps -a` shows all containers")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::container::sweep;
+
+    fn engine(root: &Path) -> Engine {
+        Engine::new(crate::Settings {
+            root: root.to_owned(),
+            run_root: root.join("run"),
+            runtime: "/nonexistent".into(),
+            monitor: "/nonexistent".into(),
+            registry: conex_registry::Settings::new("test"),
+        })
+    }
+
+    #[test]
+    fn nobody_sweeps_away_what_is_just_being_made() {
+        let directory = tempfile::tempdir().unwrap();
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..200 {
+                        let engine = engine(directory.path());
+                        let (container, lock) = Container::make(&engine).unwrap();
+                        assert!(container.path.is_dir());
+                        drop(lock);
+                        sweep(&engine).unwrap();
+                    }
+                });
+            }
+        });
+        assert_eq!(ids(&engine(directory.path())).unwrap(), Vec::<String>::new());
+    }
 }

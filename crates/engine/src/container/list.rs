@@ -3,7 +3,7 @@
 
 use std::fs;
 
-use super::directory::{directory, ids};
+use super::directory::{directory, ids, lock_names};
 use super::{Container, Record, State, remove};
 use crate::{Engine, Error, Result};
 
@@ -84,8 +84,10 @@ pub fn has_garbage(engine: &Engine) -> Result<bool> {
 }
 
 fn sweep_one(engine: &Engine, container: &Container) -> Result<bool> {
+    let names = lock_names(engine)?;
     // Somebody is at it, or it has just gone.
     let Ok(Some(lock)) = container.try_lock() else { return Ok(false) };
+    drop(names);
     match container.record() {
         // Its maker was killed before anything was started: launching needs the record.
         Ok(None) => remove::discard(engine, container, lock)?,
