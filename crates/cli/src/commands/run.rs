@@ -96,6 +96,8 @@ pub(crate) fn follow(
     match ending {
         Ending::Detached => return Ok(0),
         Ending::Unread => unless_gone(container::kill(engine, container, SIGKILL))?,
+        // What the kernel tells a program whose terminal is closed. One that goes on may.
+        Ending::HungUp => unless_gone(container::kill(engine, container, SIGHUP))?,
         Ending::Exited(_) | Ending::Lost => {}
     }
     // Another command may be clearing up behind the container at the same time.
@@ -115,6 +117,7 @@ pub(crate) fn follow(
     }
 }
 
+const SIGHUP: i32 = 1;
 const SIGKILL: i32 = 9;
 
 /// What is gone has ended and is removed.

@@ -62,6 +62,8 @@ pub enum Ending {
     Lost,
     /// The reader of our output has gone away.
     Unread,
+    /// The terminal was closed.
+    HungUp,
 }
 
 impl Attachment {
@@ -137,10 +139,18 @@ fn move_output(
         };
         match written {
             Err(error) if error.kind() == Io::BrokenPipe => return Ok(Ending::Unread),
+            Err(error) if error.raw_os_error() == Some(EIO) => {
+                // The other threads keep the connection open, and the monitor would wait for a reader.
+                let _ended = socket.shutdown(Shutdown::Both);
+                return Ok(Ending::HungUp);
+            }
             result => result.wrap(|| "write the container's output")?,
         }
     }
 }
+
+/// What writing to a terminal answers once it was closed.
+const EIO: i32 = 5;
 
 fn exit_code(body: &[u8]) -> Result<Ending> {
     let code = std::str::from_utf8(body).ok().and_then(|text| text.trim().parse().ok());
@@ -281,6 +291,25 @@ mod tests {
         assert_eq!(other.without_keys(b"a\x10b"), (b"a\x10b".to_vec(), false));
         assert_eq!(other.without_keys(b"\x10\x10"), (b"\x10".to_vec(), false));
         assert_eq!(other.without_keys(b"\x11"), (Vec::new(), true));
+    }
+
+    #[test]
+    fn a_closed_terminal_is_no_error() {
+        struct HungUp;
+        impl Write for HungUp {
+            fn write(&mut self, _: &[u8]) -> std::io::Result<usize> {
+                Err(std::io::Error::from_raw_os_error(EIO))
+            }
+            fn flush(&mut self) -> std::io::Result<()> {
+                Ok(())
+            }
+        }
+        let (here, mut there) = UnixStream::pair().unwrap();
+        there.write_all(b"\x01\0\0\0\x02hi").unwrap();
+        let (_sender, detach) = channel();
+        let ending = move_output(here, &mut HungUp, &mut Vec::new(), &detach).unwrap();
+        assert_eq!(ending, Ending::HungUp);
+        assert_eq!(there.read(&mut [0; 1]).unwrap(), 0, "the monitor is told");
     }
 
     #[test]
