@@ -113,7 +113,8 @@ fn root_a_killed_pull_leaves_a_whole_store() {
             sandbox.conex(["rmi", &name]).run().success();
         },
     );
-    assert!(kills > 20, "killed only {kills} times");
+    // strace counts the calls of each thread by itself, so how many points are reached is a matter of scheduling.
+    assert!(kills >= STORE_CALLS.len(), "killed only {kills} times");
     drop(registry);
     sandbox.finish();
 }
