@@ -137,15 +137,17 @@ fn move_output(
                 ));
             }
         };
-        match written {
-            Err(error) if error.kind() == Io::BrokenPipe => return Ok(Ending::Unread),
-            Err(error) if error.raw_os_error() == Some(EIO) => {
-                // The other threads keep the connection open, and the monitor would wait for a reader.
-                let _ended = socket.shutdown(Shutdown::Both);
-                return Ok(Ending::HungUp);
+        let ending = match written {
+            Err(error) if error.kind() == Io::BrokenPipe => Ending::Unread,
+            Err(error) if error.raw_os_error() == Some(EIO) => Ending::HungUp,
+            result => {
+                result.wrap(|| "write the container's output")?;
+                continue;
             }
-            result => result.wrap(|| "write the container's output")?,
-        }
+        };
+        // The other threads keep the connection open, and the monitor would wait for a reader.
+        let _ended = socket.shutdown(Shutdown::Both);
+        return Ok(ending);
     }
 }
 
