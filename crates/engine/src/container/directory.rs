@@ -41,6 +41,7 @@ impl Container {
         // Until it is locked, it looks like what a killed command left: nobody sweeps meanwhile.
         let _names = lock_names(engine)?;
         make(&container.path).wrap(|| "make a container")?;
+        container.make_lock("lock")?;
         let lock = container.lock()?;
         Ok((container, lock))
     }
@@ -63,11 +64,19 @@ impl Container {
         }
     }
 
-    /// Opens one of the two lock files.
-    pub(super) fn open_lock(&self, file: &str) -> Result<File> {
+    /// Opens one of the two lock files. Makes none: what is being removed must become empty.
+    fn open_lock(&self, file: &str) -> Result<File> {
+        self.opened(file, File::options().read(true).write(true))
+    }
+
+    /// Opens one of the two lock files, made if it is not there.
+    pub(super) fn make_lock(&self, file: &str) -> Result<File> {
+        self.opened(file, File::options().read(true).write(true).create(true).truncate(false))
+    }
+
+    fn opened(&self, file: &str, options: &fs::OpenOptions) -> Result<File> {
         let path = self.path.join(file);
-        let opened = File::options().read(true).write(true).create(true).truncate(false).open(&path);
-        opened.map_err(|error| match error.kind() {
+        options.open(&path).map_err(|error| match error.kind() {
             std::io::ErrorKind::NotFound => missing(&self.id),
             _ => Error::from(error).wrap(format!("open {}", path.display())),
         })
@@ -102,7 +111,11 @@ impl Container {
 
     /// Whether a monitor holds its lock. Those who look take it shared, and so never see each other.
     pub fn is_monitored(&self) -> Result<bool> {
-        match self.open_lock("alive")?.try_lock_shared() {
+        let alive = match self.open_lock("alive") {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
+            opened => opened?,
+        };
+        match alive.try_lock_shared() {
             Ok(()) => Ok(false),
             Err(TryLockError::WouldBlock) => Ok(true),
             Err(TryLockError::Error(error)) => Err(error).wrap(|| format!("lock {}", self.path.display())),
@@ -225,6 +238,8 @@ fn missing(text: &str) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::Ordering::Relaxed;
+
     use super::*;
     use crate::container::sweep;
 
@@ -241,19 +256,22 @@ mod tests {
     #[test]
     fn nobody_sweeps_away_what_is_just_being_made() {
         let directory = tempfile::tempdir().unwrap();
+        let done = std::sync::atomic::AtomicBool::new(false);
         std::thread::scope(|scope| {
-            for _ in 0..4 {
+            for _ in 0..3 {
                 scope.spawn(|| {
-                    for _ in 0..200 {
-                        let engine = engine(directory.path());
-                        let (container, lock) = Container::make(&engine).unwrap();
-                        assert!(container.path.is_dir());
-                        drop(lock);
+                    let engine = engine(directory.path());
+                    while !done.load(Relaxed) {
                         sweep(&engine).unwrap();
                     }
                 });
             }
+            let engine = engine(directory.path());
+            let lost = (0..1000).filter(|_| Container::make(&engine).is_err()).count();
+            done.store(true, Relaxed);
+            assert_eq!(lost, 0);
         });
+        sweep(&engine(directory.path())).unwrap();
         assert_eq!(ids(&engine(directory.path())).unwrap(), Vec::<String>::new());
     }
 }

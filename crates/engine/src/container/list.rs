@@ -75,7 +75,8 @@ pub fn has_garbage(engine: &Engine) -> Result<bool> {
     for id in ids(engine)? {
         let container = Container::new(engine, id);
         match container.record() {
-            Ok(None) if container.try_lock()?.is_some() => return Ok(true),
+            // Also where it cannot be told: sweeping looks more closely.
+            Ok(None) if !matches!(container.try_lock(), Ok(None)) => return Ok(true),
             Ok(Some(record)) if record.auto_remove && container.exit()?.is_some() => return Ok(true),
             _ => {}
         }
@@ -85,6 +86,8 @@ pub fn has_garbage(engine: &Engine) -> Result<bool> {
 
 fn sweep_one(engine: &Engine, container: &Container) -> Result<bool> {
     let names = lock_names(engine)?;
+    // Its maker may have been killed before it could lock it.
+    let _gone = container.make_lock("lock");
     // Somebody is at it, or it has just gone.
     let Ok(Some(lock)) = container.try_lock() else { return Ok(false) };
     drop(names);

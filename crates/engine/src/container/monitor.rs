@@ -40,7 +40,7 @@ pub(super) fn launch(engine: &Engine, container: &Container, record: &Record) ->
     let image = store.image(&record.manifest, &conex_spec::image::Platform::host())?;
     let snapshot = store.snapshot(&image)?;
     forget_last_run(engine, container, record)?;
-    let alive = container.open_lock("alive")?;
+    let alive = container.make_lock("alive")?;
     alive.lock().wrap(|| "lock `alive`")?;
     let (ready, answer) = std::io::pipe().wrap(|| "make a pipe")?;
     let mut command = command(engine, container, record);

@@ -3,7 +3,7 @@
 
 use std::fs;
 
-use super::directory::Lock;
+use super::directory::{Lock, lock_names};
 use super::{Container, Record, State, stop};
 use crate::{Engine, Error, ErrorKind, Result, Wrap as _};
 
@@ -89,7 +89,8 @@ pub(super) fn discard(engine: &Engine, container: &Container, lock: Lock) -> Res
             removed.wrap(|| format!("remove {}", entry.path().display()))?;
         }
     }
+    let names = lock_names(engine)?;
     fs::remove_dir_all(&container.path).wrap(|| format!("remove {}", container.path.display()))?;
-    drop(lock);
+    drop((names, lock));
     container.unclaim(engine)
 }
