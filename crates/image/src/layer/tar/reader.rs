@@ -104,12 +104,16 @@ impl<R: BufRead> Reader<R> {
     }
 
     fn skip_data(&mut self) -> Result<()> {
-        let mut left = std::mem::take(&mut self.data) + std::mem::take(&mut self.padding);
+        let mut left = std::mem::take(&mut self.data);
         while left > 0 {
             let len = usize::try_from(left).unwrap_or(usize::MAX).min(self.fill()?.len());
             self.input.consume(len);
             left -= len as u64;
         }
+        // Writers that are never closed (`umoci insert` of 0.4) leave out the last padding; Go reads on, and so do
+        // we. Less than a block: one look at what is buffered may not show it all.
+        let padding = std::mem::take(&mut self.padding);
+        io::copy(&mut self.input.by_ref().take(padding), &mut io::sink())?;
         Ok(())
     }
 

@@ -106,6 +106,16 @@ fn extended(kind: u8, content: &[u8]) -> Vec<u8> {
 }
 
 #[test]
+fn an_archive_may_end_without_its_last_padding() {
+    let unpadded = [raw(b"a", b'0', &octal(3), |_| {}), b"abc".to_vec()].concat();
+    for archive in [unpadded.clone(), [unpadded, vec![0; 7]].concat()] {
+        let members = read(&archive).unwrap();
+        assert_eq!(members.len(), 1);
+        assert_eq!(members[0].1, b"abc");
+    }
+}
+
+#[test]
 fn hostile_or_ambiguous_archives_are_refused() {
     let plain = |name: &[u8]| [raw(name, b'0', &octal(0), |_| {}), vec![0; 1024]].concat();
     let cases: Vec<(&str, Vec<u8>, &str)> = vec![
