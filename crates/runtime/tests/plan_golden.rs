@@ -115,8 +115,17 @@ fn everything_at_once() {
 }
 
 #[test]
-fn nothing_but_a_process() {
+fn nothing_but_a_process_and_its_mounts() {
     assert_golden("bare", plan(&config("bare"), &request(), &root_host()));
+}
+
+#[test]
+fn without_mounts_of_its_own_there_is_no_root() {
+    let mut config = config("bare");
+    config.linux = None;
+    let refused =
+        plan(&config, &request(), &root_host()).expect_err("the host's mount table is not to be changed");
+    assert!(refused.to_string().contains("mount namespace"), "{refused}");
 }
 
 #[test]
