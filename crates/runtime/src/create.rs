@@ -2,8 +2,8 @@
 //! runtime.md, "Create": everything is made, the program is not started.
 //!
 //! In order: the id is taken (directory, lock) → the plan → `state.json` says what will be made → the cgroup → the
-//! process (`launch`) → `state.json` with its pid → id maps and the rest of `Plan::after_clone` → "go" → questions
-//! are answered → "ready" → the fifo gets its public name, the pid file is written. If the runtime is killed on the
+//! process (`launch`) → `state.json` with its pid → id maps and the rest of `Plan::after_clone` → "go" → what of that
+//! the new process need not wait for → questions are answered → "ready" → the fifo gets its public name, the pid file is written. If the runtime is killed on the
 //! way, its init dies with it, and `delete --force` finds in `state.json` all there is to clean.
 
 use std::fs::File;
@@ -188,7 +188,8 @@ fn raise(
     channel: &Channel,
 ) -> Result<()> {
     container.set_init(child.pid)?;
-    for action in &plan.after_clone {
+    let (beside, first): (Vec<_>, Vec<_>) = plan.after_clone.iter().partition(|one| plan.runs_beside(one));
+    for action in first {
         after_clone(action, plan, cgroup, child.pid).wrap(|| action)?;
     }
     if let Some(socket) = &options.pidfd_socket {
@@ -196,6 +197,10 @@ fn raise(
         socket::send(socket.as_fd(), b"standard", Some(child.pidfd.as_fd()))?;
     }
     channel.tell(&Message::Go)?;
+    for action in beside {
+        let done = after_clone(action, plan, cgroup, child.pid).wrap(|| action);
+        done.or_else(|error| channel.last_words_or(error))?;
+    }
     answer_until_ready(container, plan, child, channel)?;
     container.reveal_fifo()?;
     if let Some(path) = &options.pid_file {

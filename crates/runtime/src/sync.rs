@@ -5,8 +5,9 @@
 //! ```text
 //!  runtime                              stage (only where a namespace is joined first)      init
 //!     │ ◄──────────── Born(pid) ──────────┘ exits                                             │
-//!     │   writes id maps, enters the cgroup, records the pid                                  │
+//!     │   records the pid, writes id maps, enters a v1 cgroup that the plan needs             │
 //!     │ ─────────────────────────────── Go ─────────────────────────────────────────────────► │ walks the plan
+//!     │   enters any other v1 cgroup (`Plan::runs_beside`)                                    │
 //!     │ ◄────────────────────────────── Ask(step) ─────────────────────────────────────────── │
 //!     │   runs hooks, raises limits                                                           │
 //!     │ ─────────────────────────────── Done ───────────────────────────────────────────────► │
@@ -27,7 +28,7 @@ pub(crate) struct Channel(OwnedFd);
 /// What either side says.
 #[derive(Debug)]
 pub(crate) enum Message {
-    /// To init: the maps are written and the cgroup is entered.
+    /// To init: the maps are written, and the cgroup is entered unless the plan may begin before.
     Go,
     /// To init: what was asked for is done.
     Done,
@@ -63,10 +64,14 @@ impl Channel {
 
     /// As [`Channel::send`], to the new process: if that is gone, its last words are the error.
     pub(crate) fn tell(&self, message: &Message) -> Result<()> {
-        let Err(gone) = self.send(message) else { return Ok(()) };
+        self.send(message).or_else(|gone| self.last_words_or(gone))
+    }
+
+    /// Why something about the new process failed: for a reason that it has told, or else for `error`.
+    pub(crate) fn last_words_or(&self, error: Error) -> Result<()> {
         match self.receive() {
             Ok(Some(Message::Failed(reason))) => Err(reason),
-            _ => Err(gone),
+            _ => Err(error),
         }
     }
 

@@ -519,6 +519,18 @@ pub struct PlanError {
     pub message: String,
 }
 
+impl Plan {
+    /// Whether this may happen while the steps are walked. Moving a process into a v1 cgroup waits for a grace period
+    /// of the kernel, as long as all the steps together take; only a new cgroup namespace, whose root is where the
+    /// process is, and programs of others that run in the container need it to be there before.
+    pub fn runs_beside(&self, action: &AfterClone) -> bool {
+        let others = |step: &Step| matches!(step, Step::Hooks { moment: HookMoment::CreateContainer, .. });
+        *action == AfterClone::EnterCgroup
+            && !self.create.contains(&NamespaceKind::Cgroup)
+            && !self.steps.iter().any(others)
+    }
+}
+
 impl PlanError {
     fn new(message: impl Into<String>) -> Self {
         Self { message: message.into() }
