@@ -2,6 +2,8 @@
 //! The walk that people learn containers by, typed as they type it: skopeo copies, umoci unpacks, runc runs. All
 //! three are conex here, first on PATH by their names; public registries are mapped to one on loopback.
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 use conex_testkit::server::Registry;
 use conex_testkit::user::Range;
 use conex_testkit::{Image, Layer, Output, Run, Sandbox, busybox, needs, require, tar};
@@ -131,6 +133,12 @@ fn walked(output: &Output) {
     assert!(output.status.success() && output.stdout.ends_with("walked\n"), "{output}");
 }
 
+/// The container is called `test`, and serves on one port, in every walk: they take turns.
+fn turn() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// Root's containers are known under `/run`: here, one of the walk's own.
 fn walk_as_root(sandbox: &Sandbox, first: &str) -> std::process::Command {
     let script = format!("set -eux\nmount -t tmpfs run /run\n{first}\nROOTLESS=\n{SOON}{COPY}{UNPACK}{RUN}");
@@ -142,6 +150,7 @@ fn walk_as_root(sandbox: &Sandbox, first: &str) -> std::process::Command {
 #[test]
 fn root_the_walk_as_typed() {
     needs!(require::root());
+    let _turn = turn();
     let sandbox = Sandbox::new();
     sandbox.programs();
     let registry = needs!(registry(&sandbox));
@@ -157,6 +166,7 @@ fn root_the_walk_with_debians_tools() {
     for tool in ["umoci", "runc", "crun"] {
         needs!(require::program(tool));
     }
+    let _turn = turn();
     let sandbox = Sandbox::new();
     let registry = needs!(registry(&sandbox));
     // crun refuses a host where v1 and a v2 hierarchy with controllers stand side by side.
@@ -169,6 +179,7 @@ fn root_the_walk_with_debians_tools() {
 #[test]
 fn root_the_walk_as_an_ordinary_user() {
     needs!(require::root());
+    let _turn = turn();
     let sandbox = Sandbox::new();
     let registry = needs!(registry(&sandbox));
     let user = sandbox.user(Range::Subordinate);
