@@ -117,13 +117,13 @@ mod tests {
     use super::*;
 
     fn parsed(text: &str) -> Result<Volume> {
-        parse(text, Path::new("/work"))
+        parse(text, Path::new("/here"))
     }
 
     #[test]
     fn paths_and_names_are_told_apart() {
         assert_eq!(parsed("/tmp:/data").unwrap().source, Source::Host("/tmp".into()));
-        assert_eq!(parsed("./x:/data").unwrap().source, Source::Host("/work/./x".into()));
+        assert_eq!(parsed("./x:/data").unwrap().source, Source::Host("/here/./x".into()));
         assert_eq!(parsed("cache:/data:ro,nosuid").unwrap().source, Source::Named("cache".into()));
         assert_eq!(parsed("cache:/data:ro,nosuid").unwrap().options, ["ro", "nosuid"]);
     }
