@@ -49,6 +49,8 @@ pub const TEST: &[Package] = &[
     package("ps", "procps", "looks at processes"),
     package("jq", "jq", "a line of the walkthrough"),
     package("curl", "curl", "a line of the walkthrough"),
+    package("openssl", "openssl", "makes certificates to be refused"),
+    package("python3", "python3", "asks libseccomp"),
     package("file", "file", "tells static from dynamic programs"),
     package("objdump", "binutils", "finds instructions that must not be there"),
 ];

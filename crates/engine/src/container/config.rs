@@ -200,7 +200,8 @@ fn set_limits(linux: &mut Linux, id: &str, limits: Limits, rootless: bool) -> Re
         linux.cgroups_path.clear();
         return Ok(());
     }
-    linux.cgroups_path = format!("/conex/{id}");
+    // No cgroup of conex' own above it: nobody could tell when to remove that.
+    linux.cgroups_path = format!("/conex-{id}");
     let resources = linux.resources.get_or_insert_with(Resources::default);
     resources.memory.limit = limits.memory.map(u64::cast_signed);
     resources.pids.limit = limits.pids;
