@@ -4,6 +4,7 @@
 //! A correct file takes the short way: bytes straight into the structs. Only a wrong one is read again, slowly, to
 //! name file, line, column and JSON pointer of each mistake: `config.json:112:9: /process/cwd: must be an absolute
 //! path, got "srv"`.
+#![expect(clippy::disallowed_methods, reason = "a bundle is the caller's")]
 
 use conex_spec::runtime::{Config, Process, Violation, read, validate};
 

@@ -12,6 +12,7 @@
 //!
 //! The status is never stored, it follows from facts: is the process of this pid, start time and boot there, is
 //! there a fifo, is the cgroup frozen. So there is nothing that a killed runtime could leave wrong.
+#![expect(clippy::disallowed_methods, reason = "the state root is the host's")]
 
 use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, File, TryLockError};

@@ -5,6 +5,7 @@
 //! process (`launch`) → `state.json` with its pid → id maps and the rest of `Plan::after_clone` → "go" → what of that
 //! the new process need not wait for → questions are answered → "ready" → the fifo gets its public name, the pid file is written. If the runtime is killed on the
 //! way, its init dies with it, and `delete --force` finds in `state.json` all there is to clean.
+#![expect(clippy::disallowed_methods, reason = "procfs, sysfs and the state root are the host's")]
 
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};

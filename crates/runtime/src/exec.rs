@@ -3,6 +3,7 @@
 //!
 //! It joins the namespaces of the container's first process through that one's pidfd, all at once, and then walks a
 //! plan of its own: the steps of a container's process without those that make a container.
+#![expect(clippy::disallowed_methods, reason = "procfs is the host's")]
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};

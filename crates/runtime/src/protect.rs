@@ -5,6 +5,7 @@
 //! that begins with `#!/proc/self/exe` make it run the runtime's own file again. So the verbs that enter a container
 //! first become a sealed copy of themselves in memory, which nobody can write to. The file is small: the copy and
 //! the execve are measured in `docs/performance.md`. Verbs that stay outside never pay for this.
+#![expect(clippy::disallowed_methods, reason = "its own program, before any container")]
 
 use std::ffi::OsString;
 use std::fs::File;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The `spec` verb: a `config.json` to start from, the one that people know from other runtimes.
+#![expect(clippy::disallowed_methods, reason = "a bundle is the caller's")]
 
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;

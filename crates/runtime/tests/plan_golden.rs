@@ -2,6 +2,7 @@
 //! Policy, tested without any privilege: a checked-in `golden/<case>.json` and the runbook it becomes.
 //!
 //! `BLESS=1 cargo test -p conex-runtime --test plan_golden` rewrites the expected texts; read the difference.
+#![expect(clippy::disallowed_methods, reason = "the golden files are the project's")]
 #![expect(clippy::unwrap_used, reason = "a test that cannot read its fixture has failed")]
 
 use std::path::PathBuf;

@@ -20,16 +20,6 @@ pub(super) struct Flag {
     pub help: &'static str,
 }
 
-/// A flag with a value.
-pub(super) const fn option(long: &'static str, value: &'static str, help: &'static str) -> Flag {
-    Flag { long, short: None, value: Some(value), help }
-}
-
-/// A flag without.
-pub(super) const fn switch(long: &'static str, help: &'static str) -> Flag {
-    Flag { long, short: None, value: None, help }
-}
-
 impl Flag {
     /// The same with a short name.
     pub(super) const fn or(self, short: char) -> Self {
@@ -158,6 +148,7 @@ pub(super) fn help(flags: &[Flag]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::flags::{option, switch};
 
     const FLAGS: [Flag; 4] = [
         option("bundle", "DIR", "b").or('b'),

@@ -4,6 +4,8 @@
 //! What a verb does is in the file of its name; here are only arguments, output and exit statuses. Called by the name
 //! `runc` or `crun`, the program has that tool's state directory and version line.
 
+mod call;
+mod flags;
 mod grammar;
 mod log;
 mod verbs;
@@ -55,7 +57,7 @@ impl Runtime {
 /// The whole program: arguments in, exit status out.
 pub fn main(arguments: Vec<OsString>) -> i32 {
     let name = called_as(arguments.first());
-    match verbs::Call::parse(name, &arguments) {
+    match call::Call::parse(name, &arguments) {
         Ok(call) => {
             let failure_status = call.failure_status();
             call.run(&arguments).unwrap_or_else(|(log, error)| {

@@ -15,6 +15,7 @@
 //! One thread, one poll loop, bounded buffers: who reads too slowly slows the container down, as a pipe would.
 //! A container whose monitor is killed runs on; its output has no reader then (SIGPIPE), and no exit file appears.
 //! Signals to the monitor are ignored: only the container's end ends it. Files and protocol: docs/formats/monitor.md.
+#![expect(clippy::disallowed_methods, reason = "it never enters a container")]
 
 mod arguments;
 mod client;

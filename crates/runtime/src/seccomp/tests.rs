@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The compiler against the definition: each profile is evaluated directly, and its program by an interpreter of
 //! classic BPF, for every architecture, every number around the table's, and arguments around the profile's values.
+#![expect(clippy::disallowed_methods, reason = "the host's own profile")]
 
 use conex_spec::runtime::SyscallRule;
 

@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: Apache-2.0
+//! A command line: `NAME [global flags] VERB [flags] [arguments]`, read and done. What a verb takes is in its own file
+//! below `verbs`; here is what all of them share: global flags, help, version, the log that an error goes to.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use super::flags::{option, switch};
+use super::grammar::{self, Flag, Order, Parsed, usage};
+use super::verbs::{self, Verb};
+use super::{Log, Runtime, default_root, print};
+use crate::{Error, ErrorKind, Result, Wrap, protect};
+
+pub(super) const GLOBAL: &[Flag] = &[
+    option("root", "DIR", "where containers are recorded (default: /run/NAME, or $XDG_RUNTIME_DIR/NAME)"),
+    option("log", "FILE", "write errors to FILE as well as to standard error"),
+    option("log-format", "FORMAT", "text (default) or json"),
+    switch("debug", "also log what is being done"),
+    switch("systemd-cgroup", "cgroupsPath is slice:prefix:name, and systemd makes the cgroup"),
+    option("rootless", "BOOL", "ignore cgroup permission errors: true, false or auto (default)"),
+    option("cgroup-manager", "DRIVER", "cgroupfs or systemd, as crun has it"),
+    option("log-level", "LEVEL", "error, warning or debug, as crun has it"),
+    option("criu", "PATH", ""),
+    option("config", "FILE", ""),
+    switch("force", ""),
+    switch("version", "print the version").or('v'),
+];
+
+/// What is to be done.
+enum Task {
+    Version,
+    Overview,
+    Help(&'static Verb),
+    Verb(&'static Verb, Parsed),
+}
+
+/// A parsed command line.
+pub(super) struct Call {
+    name: &'static str,
+    global: Parsed,
+    task: Task,
+}
+
+impl Call {
+    /// Global flags, the verb, its flags and arguments.
+    pub(super) fn parse(name: &'static str, arguments: &[OsString]) -> Result<Self> {
+        let words = arguments.get(1..).unwrap_or_default();
+        let mut global = grammar::parse(words, GLOBAL, Order::UpTo(1))?;
+        let mut words = std::mem::take(&mut global.positional).into_iter();
+        let task = match words.next() {
+            _ if global.has("version") => Task::Version,
+            None => Task::Overview,
+            Some(word) if word == "help" => words.next().map_or(Ok(Task::Overview), |word| {
+                Ok::<_, Error>(Task::Help(verbs::find(&word).ok_or_else(|| unknown(name, &word))?))
+            })?,
+            Some(word) => {
+                let verb = verbs::find(&word).ok_or_else(|| unknown(name, &word))?;
+                read(name, verb, &words.map(OsString::from).collect::<Vec<_>>(), global.help)?
+            }
+        };
+        Ok(Self { name, global, task })
+    }
+
+    /// What to exit with if it fails.
+    pub(super) fn failure_status(&self) -> i32 {
+        if let Task::Verb(verb, _) = &self.task { verb.failure_status } else { 1 }
+    }
+
+    /// Does it. An error comes with the log that it belongs to.
+    pub(super) fn run(self, arguments: &[OsString]) -> std::result::Result<i32, (Log, Error)> {
+        match &self.task {
+            Task::Version => print(&version(self.name)),
+            Task::Overview => print(&overview(self.name)),
+            Task::Help(verb) => print(&help(self.name, verb)),
+            Task::Verb(verb, parsed) => {
+                let runtime = runtime(self.name, &self.global).map_err(|error| (Log::default(), error))?;
+                let ready = runtime.log.check().and_then(|()| match verb.enters_container {
+                    true => protect::run_from_sealed_copy(arguments.iter().cloned()),
+                    false => Ok(()),
+                });
+                let outcome = ready.and_then(|()| (verb.run)(&runtime, parsed));
+                return outcome.map_err(|error| (runtime.log, error));
+            }
+        }
+        Ok(0)
+    }
+}
+
+fn unknown(name: &str, word: &str) -> Error {
+    usage(format!("no help topic for '{word}': no such command (see {name} --help)"))
+}
+
+/// A verb's own words.
+fn read(name: &str, verb: &'static Verb, words: &[OsString], help: bool) -> Result<Task> {
+    let parsed = grammar::parse(words, verb.flags, verb.order)?;
+    if help || parsed.help {
+        return Ok(Task::Help(verb));
+    }
+    let (least, most) = verb.arguments;
+    if !(least..=most).contains(&parsed.positional.len()) {
+        let most = if most == verbs::ANY { "any number of".to_owned() } else { most.to_string() };
+        let Verb { name: word, usage: shape, .. } = verb;
+        return Err(usage(format!(
+            "{name}: {word:?} needs {least} to {most} arguments: {name} {word} {shape}"
+        )));
+    }
+    Ok(Task::Verb(verb, parsed))
+}
+
+/// What the global flags say.
+fn runtime(name: &'static str, global: &Parsed) -> Result<Runtime> {
+    let rootless = match global.value("rootless").unwrap_or("auto") {
+        "auto" => None,
+        "true" => Some(true),
+        "false" => Some(false),
+        other => return Err(usage(format!("--rootless: expected true, false or auto, got {other:?}"))),
+    };
+    let json = match global.value("log-format").unwrap_or("text") {
+        "text" => false,
+        "json" => true,
+        other => return Err(usage(format!("unknown log-format {other:?} (text or json)"))),
+    };
+    let systemd_cgroup = match global.value("cgroup-manager") {
+        None => global.has("systemd-cgroup"),
+        Some("cgroupfs") => false,
+        Some("systemd") => true,
+        Some("disabled") => {
+            let what = "--cgroup-manager disabled is not supported yet: use cgroupfs";
+            return Err(Error::new(ErrorKind::Unsupported, what));
+        }
+        Some(other) => return Err(usage(format!("unknown cgroup manager {other:?}"))),
+    };
+    let log = Log {
+        file: global.value("log").map(|path| PathBuf::from(path.strip_prefix("file:").unwrap_or(path))),
+        json,
+        debug: global.has("debug") || global.value("log-level") == Some("debug"),
+    };
+    let root = match global.value("root") {
+        Some(root) => std::path::absolute(root).wrap(|| "--root")?,
+        None => default_root(name, rootless)?,
+    };
+    let root_is_explicit = global.value("root").is_some();
+    Ok(Runtime { name, root, root_is_explicit, rootless, systemd_cgroup, log })
+}
+
+fn version(name: &str) -> String {
+    let own = env!("CARGO_PKG_VERSION");
+    let other = if name == "conex-runtime" { String::new() } else { format!("conex-runtime: {own}\n") };
+    format!("{name} version {own}\n{other}spec: {}\n", conex_spec::runtime::VERSION)
+}
+
+fn help(name: &str, verb: &Verb) -> String {
+    format!("{name} {} {}\n   {}\n\n{}", verb.name, verb.usage, verb.help, grammar::help(verb.flags))
+}
+
+fn overview(name: &str) -> String {
+    let verbs = verbs::ALL.iter().filter(|verb| !verb.help.is_empty());
+    let verbs: String = verbs.map(|verb| format!("   {:10} {}\n", verb.name, verb.help)).collect();
+    let flags = grammar::help(GLOBAL);
+    format!(
+        "{name}: runs a container from an OCI bundle\n\nUSAGE:\n   {name} [global flags] COMMAND [flags] [arguments]\n\n\
+         COMMANDS:\n{verbs}\nGLOBAL FLAGS:\n{flags}\n`{name} COMMAND --help` explains a command.\n"
+    )
+}

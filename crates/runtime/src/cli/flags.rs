@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Flags that more than one verb has, and what their values mean.
+
+use std::path::{Path, PathBuf};
+
+use super::grammar::{Flag, Parsed, usage};
+use super::{Format, Runtime};
+use crate::create::Options;
+use crate::{Error, ErrorKind, Result, Wrap, spec};
+
+/// A flag with a value.
+pub(super) const fn option(long: &'static str, value: &'static str, help: &'static str) -> Flag {
+    Flag { long, short: None, value: Some(value), help }
+}
+
+/// A flag without.
+pub(super) const fn switch(long: &'static str, help: &'static str) -> Flag {
+    Flag { long, short: None, value: None, help }
+}
+
+pub(super) const BUNDLE: Flag =
+    option("bundle", "DIR", "the bundle (default: the current directory)").or('b');
+pub(super) const CONSOLE_SOCKET: Flag =
+    option("console-socket", "PATH", "a unix socket that gets the terminal's master");
+pub(super) const PIDFD_SOCKET: Flag =
+    option("pidfd-socket", "PATH", "a unix socket that gets the process's pidfd");
+pub(super) const PID_FILE: Flag = option("pid-file", "FILE", "write the process id there");
+pub(super) const PRESERVE_FDS: Flag =
+    option("preserve-fds", "N", "pass N more descriptors than the standard three");
+pub(super) const DETACH: Flag = switch("detach", "do not wait for the process").or('d');
+pub(super) const FORMAT: Flag = option("format", "FORMAT", "table (default) or json").or('f');
+pub(super) const NO_PIVOT: Flag = switch("no-pivot", "do not use pivot_root (for a root filesystem in RAM)");
+pub(super) const NO_NEW_KEYRING: Flag = switch("no-new-keyring", "keep the caller's session keyring");
+/// crun's name for another file than config.json; only the usual one is taken.
+pub(super) const CONFIG: Flag = option("config", "FILE", "").or('f');
+
+/// The flags of `create` and `run`. Paths are made absolute: the bundle becomes the working directory.
+pub(super) fn options(parsed: &Parsed) -> Result<Options> {
+    if let Some(file) = parsed.value("config").filter(|file| Path::new(file) != Path::new("config.json")) {
+        let what = format!("--config {file}: only the bundle's config.json is supported");
+        return Err(Error::new(ErrorKind::Unsupported, what));
+    }
+    Ok(Options {
+        id: parsed.positional.first().cloned().unwrap_or_default(),
+        bundle: absolute(parsed.value("bundle").unwrap_or("."))?,
+        console_socket: parsed.value("console-socket").map(absolute).transpose()?,
+        pidfd_socket: parsed.value("pidfd-socket").map(absolute).transpose()?,
+        pid_file: parsed.value("pid-file").map(absolute).transpose()?,
+        no_pivot: parsed.has("no-pivot"),
+        no_new_keyring: parsed.has("no-new-keyring"),
+        preserve_fds: preserved(parsed)?,
+        detach: parsed.has("detach"),
+    })
+}
+
+/// The descriptors that were asked for, and the sockets that the caller listens on (sd_listen_fds(3)).
+pub(super) fn preserved(parsed: &Parsed) -> Result<u32> {
+    let asked = parsed.number("preserve-fds")?.unwrap_or(0);
+    let listening = std::env::var("LISTEN_FDS").ok().and_then(|count| count.parse().ok()).unwrap_or(0);
+    // More than any process can have open: numbers behind it must not overflow.
+    Ok(asked.saturating_add(listening).min(1 << 20))
+}
+
+pub(super) fn absolute(path: &str) -> Result<PathBuf> {
+    let path = std::path::absolute(path).wrap(|| format!("path {path:?}"))?;
+    // `absolute` keeps `/.` of a current directory given as ".".
+    Ok(path.components().collect())
+}
+
+pub(super) fn format(parsed: &Parsed) -> Result<Format> {
+    match parsed.value("format").unwrap_or("table") {
+        "table" => Ok(Format::Table),
+        "json" => Ok(Format::Json),
+        other => Err(usage(format!("invalid format option {other:?} (table or json)"))),
+    }
+}
+
+/// As runc words it: the callers' own messages are built around these.
+pub(super) fn failed(runtime: &Runtime, verb: &str) -> impl Fn(Error) -> Error {
+    let prefix = format!("{} {verb} failed", runtime.name);
+    move |error| error.wrap(&prefix)
+}
+
+/// A value as JSON of four spaces.
+pub(super) fn to_json(value: &impl serde::Serialize) -> Result<String> {
+    serde_json::to_string_pretty(value)
+        .map(|text| spec::indent(&text, "    ") + "\n")
+        .map_err(|error| Error::new(ErrorKind::Os, error.to_string()))
+}

@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The verbs, one file each: its flags, its arguments, and the call of the function that does it.
+
+mod create;
+mod delete;
+mod exec;
+mod features;
+mod kill;
+mod list;
+mod monitor;
+mod pause;
+mod plan;
+mod ps;
+mod resume;
+mod run;
+mod spec;
+mod start;
+mod state;
+
+use super::Runtime;
+use super::grammar::{Flag, Order, Parsed};
+use crate::Result;
+
+/// How a verb is written, what it is for, and what it does.
+pub(super) struct Verb {
+    pub name: &'static str,
+    pub flags: &'static [Flag],
+    pub order: Order,
+    /// Least and most positional arguments.
+    pub arguments: (usize, usize),
+    /// What stands behind the name.
+    pub usage: &'static str,
+    /// Empty: not shown.
+    pub help: &'static str,
+    /// What to exit with on an error.
+    pub failure_status: i32,
+    /// It runs from a copy of the program that the container cannot overwrite.
+    pub enters_container: bool,
+    /// Returns the status to exit with.
+    pub run: fn(&Runtime, &Parsed) -> Result<i32>,
+}
+
+/// No upper limit of positional arguments.
+pub(super) const ANY: usize = usize::MAX;
+
+impl Verb {
+    /// A verb that takes the id of one container and no flag.
+    const OF_ONE_CONTAINER: Self = Self {
+        name: "",
+        flags: &[],
+        order: Order::Anywhere,
+        arguments: (1, 1),
+        usage: "ID",
+        help: "",
+        failure_status: 1,
+        enters_container: false,
+        run: |_, _| Ok(0),
+    };
+}
+
+/// In the order of the help.
+pub(super) const ALL: &[Verb] = &[
+    create::VERB,
+    start::VERB,
+    run::VERB,
+    exec::VERB,
+    kill::VERB,
+    delete::VERB,
+    state::VERB,
+    list::VERB,
+    ps::VERB,
+    pause::VERB,
+    resume::VERB,
+    spec::VERB,
+    features::VERB,
+    plan::VERB,
+    monitor::VERB,
+];
+
+pub(super) fn find(name: &str) -> Option<&'static Verb> {
+    ALL.iter().find(|verb| verb.name == name)
+}
