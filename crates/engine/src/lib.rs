@@ -19,7 +19,6 @@ pub mod runtime;
 mod seccomp;
 pub mod system;
 pub mod terminal;
-pub mod time;
 pub mod transport;
 pub mod userns;
 pub mod volume;

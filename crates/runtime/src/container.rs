@@ -20,7 +20,9 @@ use std::io::ErrorKind as IoErrorKind;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
+use conex_spec::Timestamp;
 use conex_spec::runtime::{Config, NamespaceKind, State, Status, VERSION};
 use conex_sys::{Errno, file, process, procfs, signal};
 use serde::{Deserialize, Serialize};
@@ -131,7 +133,11 @@ impl Container {
         if !is_at(&lock, &directory) || directory.join(STATE_FILE).exists() {
             return Err(exists());
         }
-        let record = Record { id: id.to_owned(), created: crate::clock::now(), ..Record::default() };
+        let record = Record {
+            id: id.to_owned(),
+            created: Timestamp::from(SystemTime::now()).to_string(),
+            ..Record::default()
+        };
         Ok(Self { directory, record, lock: Some(lock) })
     }
 

@@ -11,7 +11,6 @@
 pub mod bundle;
 pub mod cgroup;
 pub mod cli;
-pub mod clock;
 mod console;
 pub mod container;
 mod create;

@@ -156,5 +156,5 @@ fn a_plan_is_json_too() {
     let json = serde_json::to_value(&plan).unwrap();
     assert_eq!(json["rootfs"], "/bundle/rootfs");
     assert_eq!(json["steps"].as_array().unwrap().len(), plan.steps.len());
-    assert_eq!(json["steps"][0]["JoinKeyring"]["name"], "_ses.web");
+    assert_eq!(json["steps"][0]["joinKeyring"]["name"], "_ses.web");
 }

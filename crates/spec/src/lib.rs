@@ -9,8 +9,10 @@ pub mod digest;
 pub mod distribution;
 pub mod image;
 pub mod runtime;
+pub mod time;
 
 pub use digest::{Algorithm, ChainId, DiffId, Digest, DigestError};
+pub use time::Timestamp;
 
 /// Reads an absent or `null` value as the type's default, as Go's `encoding/json` does for lists and maps.
 pub(crate) fn null_is_default<'de, D, T>(reader: D) -> Result<T, D::Error>

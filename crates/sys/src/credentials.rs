@@ -102,7 +102,8 @@ pub fn limit_bounding_set(keep: u64, last: u8) -> Result<()> {
     Ok(())
 }
 
-fn name_of(number: u8) -> String {
+/// The name of a capability, or the number itself if it is newer than this list.
+pub fn name_of(number: u8) -> String {
     CAPABILITY_NAMES.get(usize::from(number)).map_or_else(|| number.to_string(), |&name| name.to_owned())
 }
 

@@ -2,7 +2,7 @@
 //! `conex images`
 
 use conex_engine::image::{self, Listed};
-use conex_engine::time::Timestamp;
+use conex_spec::Timestamp;
 use serde_json::{Value, json};
 
 use crate::error::CommandResult;
@@ -86,7 +86,7 @@ fn row(one: &Listed, args: &Args, session: &Session) -> Value {
         "Tag": one.name.tag_or_latest().unwrap_or("<none>"),
         "Digest": one.descriptor.digest,
         "ID": id,
-        "CreatedSince": created.map_or("N/A".to_owned(), |time| format!("{} ago", units::duration(time.age()))),
+        "CreatedSince": created.map_or("N/A".to_owned(), |time| format!("{} ago", units::since(time))),
         "CreatedAt": created.map(|time| time.to_string()),
         "Size": size.map_or("N/A".to_owned(), units::size),
     })

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `conex logs`
 
+use std::time::SystemTime;
+
 use conex_engine::container::{self, LogOptions, Tail};
-use conex_engine::time::Timestamp;
+use conex_spec::Timestamp;
 
 use crate::error::{CommandResult, Context as _};
 use crate::output::units;
@@ -45,7 +47,7 @@ fn parse_since(text: &str) -> Result<Timestamp, String> {
     match text.parse::<Timestamp>() {
         Ok(time) => Ok(time),
         Err(error) => units::parse_duration(text)
-            .map(|ago| Timestamp::now().before(ago))
+            .map(|ago| Timestamp::from(SystemTime::now()).before(ago))
             .map_err(|reason| format!("{error}; {reason}")),
     }
 }

@@ -129,7 +129,7 @@ fn row(one: &Summary, whole: bool, session: &Session) -> Value {
         "ImageID": record.image_id,
         "Command": format!("\"{command}\""),
         "CreatedAt": record.created,
-        "RunningFor": format!("{} ago", units::duration(record.created.age())),
+        "RunningFor": format!("{} ago", units::since(record.created)),
         "State": one.state.word(),
         "Status": status(one),
         "Ports": "",
@@ -146,10 +146,10 @@ pub(crate) fn status(one: &Summary) -> String {
         State::Running | State::Paused => {
             let since = one.record.started.unwrap_or(one.record.created);
             let paused = if one.state == State::Paused { " (Paused)" } else { "" };
-            format!("Up {}{paused}", units::duration(since.age()))
+            format!("Up {}{paused}", units::since(since))
         }
         State::Exited(Some(exit)) => {
-            format!("Exited ({}) {} ago", exit.code, units::duration(exit.finished.age()))
+            format!("Exited ({}) {} ago", exit.code, units::since(exit.finished))
         }
         State::Exited(None) => "Exited (unknown)".to_owned(),
     }

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Sizes and durations in docker's words, because people and scripts know them.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
+
+use conex_spec::Timestamp;
 
 /// Decimal units, three significant digits: `4.26MB`, `135kB`, `12B`.
 pub(crate) fn size(bytes: u64) -> String {
@@ -42,6 +44,11 @@ pub(crate) fn duration(duration: Duration) -> String {
         _ if days < 730 => format!("{} months", days / 30),
         _ => format!("{} years", days / 365),
     }
+}
+
+/// How long ago something was, as [`duration`] puts it.
+pub(crate) fn since(time: Timestamp) -> String {
+    duration(time.until(SystemTime::now().into()))
 }
 
 /// Reads `512m`, `1.5g`, `2GiB`, `1048576`: binary units, as docker's `--memory` does.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, Permissions};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _, chown};
 use std::path::Path;
+use std::time::SystemTime;
 
 use conex_image::snapshot::Snapshot;
 use conex_sys::signal::TERM;
@@ -14,7 +15,6 @@ use super::directory::Lock;
 use super::host_files::{self, ExtraHost};
 use super::record::VERSION;
 use super::{Container, Network, Record, config, parse_signal, remove};
-use crate::time::Timestamp;
 use crate::volume::Volume;
 use crate::{Engine, Error, ErrorKind, Result, Wrap as _, image, json, name};
 
@@ -191,7 +191,7 @@ fn record(
         version: VERSION,
         id: container.id.clone(),
         name,
-        created: Timestamp::now(),
+        created: SystemTime::now().into(),
         started: None,
         image: found.name.clone(),
         image_id: found.image.id().clone(),

@@ -6,8 +6,9 @@ use std::fs::File;
 use std::io::{BufRead as _, BufReader, Write};
 use std::time::Duration;
 
+use conex_spec::Timestamp;
+
 use super::Container;
-use crate::time::Timestamp;
 use crate::{Error, ErrorKind, Result, Wrap as _};
 
 /// Which part of the log, and how.

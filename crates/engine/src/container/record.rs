@@ -8,7 +8,7 @@ use conex_spec::Digest;
 use conex_spec::image::Descriptor;
 use serde::{Deserialize, Serialize};
 
-use crate::time::Timestamp;
+use conex_spec::Timestamp;
 
 /// The version of `container.json` that is written.
 pub(super) const VERSION: u32 = 1;

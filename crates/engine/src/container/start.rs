@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Starting a container: monitor, `runtime create`, and once everybody listens, `runtime start`.
 
+use std::time::SystemTime;
+
 use super::attach::Attachment;
 use super::create::create_locked;
 use super::{Container, Options, Record, State, monitor, remove};
-use crate::time::Timestamp;
 use crate::{Engine, Error, ErrorKind, Result};
 
 /// Whether somebody wants the container's output from its first byte on.
@@ -67,7 +68,7 @@ fn start_locked(
     };
     let runtime = engine.runtime_of(record);
     runtime.check(&mut runtime.command(&["start", &container.id]))?;
-    record.started = Some(Timestamp::now());
+    record.started = Some(SystemTime::now().into());
     container.write_record(record)?;
     Ok(attachment)
 }

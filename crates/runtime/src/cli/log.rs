@@ -13,11 +13,12 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
+use conex_spec::Timestamp;
 use serde::Serialize;
 
-use crate::{Error, Result, Wrap, clock};
+use crate::{Error, Result, Wrap};
 
 /// Where messages go.
 #[derive(Debug, Default)]
@@ -61,8 +62,7 @@ impl Log {
 
     /// One line. Where even logging fails, there is nobody to tell.
     pub fn write(&self, level: &str, message: &str) {
-        let seconds = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        let time = clock::rfc3339(seconds, 0);
+        let time = Timestamp { nanoseconds: 0, ..SystemTime::now().into() }.to_string();
         let line = if self.json {
             serde_json::to_string(&Line { level, msg: message, time }).unwrap_or_default()
         } else {

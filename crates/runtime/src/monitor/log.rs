@@ -6,12 +6,16 @@
 //!  2026-11-21T12:00:01.000000001Z stderr P the beginning of one, which a later line of the same stream goes on
 //! ```
 
+use std::fmt::Display;
 use std::fs::File;
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
+use std::time::SystemTime;
+
+use conex_spec::Timestamp;
 
 use super::streams::Stream;
-use crate::{Result, Wrap, clock};
+use crate::{Result, Wrap};
 
 /// An open log.
 pub(super) struct Log(File);
@@ -24,11 +28,11 @@ impl Log {
 
     /// A full disk must not stop the container: what cannot be written is lost.
     pub(super) fn write(&mut self, stream: Stream, bytes: &[u8]) {
-        self.0.write_all(&lines(&clock::now(), stream, bytes)).ok();
+        self.0.write_all(&lines(&Timestamp::from(SystemTime::now()), stream, bytes)).ok();
     }
 }
 
-fn lines(time: &str, stream: Stream, bytes: &[u8]) -> Vec<u8> {
+fn lines(time: &impl Display, stream: Stream, bytes: &[u8]) -> Vec<u8> {
     let mut text = Vec::with_capacity(bytes.len() + 64);
     for line in bytes.split_inclusive(|byte| *byte == b'\n') {
         let (tag, line) = match line.split_last() {
@@ -48,9 +52,9 @@ mod tests {
 
     #[test]
     fn a_line_without_its_end_is_partial() {
-        let text = lines("T", Stream::Stdout, b"one\n\ntw");
+        let text = lines(&"T", Stream::Stdout, b"one\n\ntw");
         assert_eq!(text, b"T stdout F one\nT stdout F \nT stdout P tw\n");
-        assert_eq!(lines("T", Stream::Stderr, b"o\n"), b"T stderr F o\n");
-        assert_eq!(lines("T", Stream::Stderr, b""), b"");
+        assert_eq!(lines(&"T", Stream::Stderr, b"o\n"), b"T stderr F o\n");
+        assert_eq!(lines(&"T", Stream::Stderr, b""), b"");
     }
 }

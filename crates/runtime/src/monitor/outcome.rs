@@ -2,26 +2,28 @@
 //! How a container ended: `{"code":137,"finished":"2026-11-21T12:00:00Z","oom":true}`, written whole or not at all.
 
 use std::path::Path;
+use std::time::SystemTime;
 
+use conex_spec::Timestamp;
 use conex_sys::file::replace;
 use conex_sys::process::Exit;
 use conex_sys::signal::KILL;
 use serde::Serialize;
 
 use crate::cgroup::{Cgroup, Layout};
-use crate::{Error, ErrorKind, Result, clock};
+use crate::{Error, ErrorKind, Result};
 
 #[derive(Serialize)]
 struct Outcome {
     code: i32,
-    finished: String,
+    finished: Timestamp,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     oom: bool,
 }
 
 /// Writes the exit file.
 pub(super) fn write(path: &Path, exit: Exit, oom: bool) -> Result<()> {
-    let outcome = Outcome { code: exit.code(), finished: clock::now(), oom };
+    let outcome = Outcome { code: exit.code(), finished: SystemTime::now().into(), oom };
     let text = serde_json::to_vec(&outcome)
         .map_err(|error| Error::new(ErrorKind::Os, format!("write the exit file: {error}")))?;
     Ok(replace(path, &text, 0o644)?)

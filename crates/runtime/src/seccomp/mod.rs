@@ -39,7 +39,8 @@ const X32_BIT: u32 = 0x4000_0000;
 pub struct Filter {
     #[serde(serialize_with = "program_length")]
     pub program: Vec<Instruction>,
-    /// SECCOMP_FILTER_FLAG_*, with NEW_LISTENER if a rule notifies.
+    /// SECCOMP_FILTER_FLAG_*, with NEW_LISTENER if a rule notifies. A plan shows their names.
+    #[serde(serialize_with = "flag_names")]
     pub flags: u32,
 }
 
@@ -48,11 +49,32 @@ impl Filter {
     pub fn notifies(&self) -> bool {
         self.flags & NEW_LISTENER != 0
     }
+
+    /// The names of `flags`.
+    pub fn flag_words(&self) -> impl Iterator<Item = &'static str> {
+        flag_words(self.flags)
+    }
 }
 
 /// A plan shows how long a program is; its instructions say nothing to a reader.
 fn program_length<S: serde::Serializer>(program: &[Instruction], writer: S) -> Result<S::Ok, S::Error> {
     writer.serialize_u64(program.len() as u64)
+}
+
+const FLAGS: [(u32, &str); 4] = [
+    (1 << 1, "SECCOMP_FILTER_FLAG_LOG"),
+    (1 << 2, "SECCOMP_FILTER_FLAG_SPEC_ALLOW"),
+    (NEW_LISTENER, "SECCOMP_FILTER_FLAG_NEW_LISTENER"),
+    (1 << 5, "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"),
+];
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's form")]
+fn flag_names<S: serde::Serializer>(flags: &u32, writer: S) -> Result<S::Ok, S::Error> {
+    writer.collect_seq(flag_words(*flags))
+}
+
+fn flag_words(flags: u32) -> impl Iterator<Item = &'static str> {
+    FLAGS.into_iter().filter(move |(bit, _)| flags & bit != 0).map(|(_, word)| word)
 }
 
 /// In the order of the table's columns.

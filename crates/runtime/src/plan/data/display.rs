@@ -3,11 +3,14 @@
 
 use std::fmt;
 
-use super::mounts::attribute_words;
+use serde::Serialize;
+use serde_json::Value;
+
 use super::{
     AdditionalGroups, AfterClone, BeforeClone, CapabilitySet, EnterRoot, HookMoment, Mount, MountSource,
     Plan, Propagation, PropagationKind, Question, Step,
 };
+use crate::plan::mounts::attribute_words;
 
 /// The whole runbook.
 impl fmt::Display for Plan {
@@ -100,21 +103,21 @@ impl fmt::Display for Step {
             Self::ReadonlyPath { path } => write!(f, "make {path} read-only"),
             Self::MaskPaths { paths, .. } => write!(f, "mask {}", paths.join(" ")),
             Self::NoNewPrivileges => f.write_str("set no_new_privs"),
-            Self::Scheduler(scheduler) => write!(f, "set the scheduler to {:?}", scheduler.policy),
+            Self::Scheduler(scheduler) => write!(f, "set the scheduler to {}", word(&scheduler.policy)),
             Self::IoPriority(priority) => {
-                write!(f, "set the I/O priority to {:?} {}", priority.class, priority.priority)
+                write!(f, "set the I/O priority to {} {}", word(&priority.class), priority.priority)
             }
-            Self::Personality { domain } => write!(f, "set the personality to {domain:?}"),
+            Self::Personality { domain } => write!(f, "set the personality to {}", word(domain)),
             Self::MemoryPolicy(policy) => {
-                write!(f, "set the memory policy to {:?} on nodes {:?}", policy.mode, policy.nodes)
+                write!(f, "set the memory policy to {}", word(&policy.mode))?;
+                words(f, policy.flags.iter().map(word))?;
+                if policy.nodes.is_empty() { Ok(()) } else { write!(f, " on nodes {}", policy.nodes) }
             }
             Self::Rlimits { limits } => rlimits(f, limits),
             Self::SelinuxLabel { label } => write!(f, "apply SELinux label {label} on exec"),
             Self::Seccomp(seccomp) => {
                 write!(f, "load a seccomp filter of {} instructions", seccomp.filter.program.len())?;
-                if seccomp.filter.flags != 0 {
-                    write!(f, " with flags {:#x}", seccomp.filter.flags)?
-                }
+                words(f, seccomp.filter.flag_words().map(String::from))?;
                 seccomp
                     .listener
                     .as_ref()
@@ -127,7 +130,10 @@ impl fmt::Display for Step {
                 write!(f, "become user {uid}:{gid}")?;
                 match groups {
                     AdditionalGroups::Set(gids) if gids.is_empty() => f.write_str(" with no other groups"),
-                    AdditionalGroups::Set(gids) => write!(f, " with groups {gids:?}"),
+                    AdditionalGroups::Set(gids) => {
+                        f.write_str(" with groups")?;
+                        words(f, gids.iter().map(u32::to_string))
+                    }
                     AdditionalGroups::Keep => f.write_str(" keeping groups"),
                 }
             }
@@ -251,8 +257,27 @@ impl fmt::Display for AfterClone {
 
 impl fmt::Display for CapabilitySet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0 == 0 { f.write_str("none") } else { write!(f, "{:#x}", self.0) }
+        match self.names().collect::<Vec<_>>() {
+            names if names.is_empty() => f.write_str("none"),
+            names => f.write_str(&names.join(" ")),
+        }
     }
+}
+
+/// A word of the specification, such as `SCHED_BATCH`.
+fn word(value: &impl Serialize) -> String {
+    match serde_json::to_value(value) {
+        Ok(Value::String(word)) => word,
+        _ => String::new(),
+    }
+}
+
+fn words(f: &mut fmt::Formatter<'_>, words: impl Iterator<Item = String>) -> fmt::Result {
+    words.into_iter().try_for_each(|word| write!(f, " {word}"))
+}
+
+fn word_of_limit(limit: u64) -> String {
+    if limit == u64::MAX { "unlimited".into() } else { limit.to_string() }
 }
 
 fn hook_count(count: usize) -> String {
@@ -262,7 +287,7 @@ fn hook_count(count: usize) -> String {
 fn rlimits(f: &mut fmt::Formatter<'_>, limits: &[conex_spec::runtime::Rlimit]) -> fmt::Result {
     f.write_str("set limits")?;
     for limit in limits {
-        write!(f, " {:?}={}:{}", limit.kind, limit.soft, limit.hard)?;
+        write!(f, " {}={}:{}", word(&limit.kind), word_of_limit(limit.soft), word_of_limit(limit.hard))?;
     }
     Ok(())
 }
