@@ -35,7 +35,8 @@ where
     })
 }
 
-fn contents(path: &str) -> Result<Vec<u8>> {
+/// The text of a file that should be JSON.
+pub(crate) fn contents(path: &str) -> Result<Vec<u8>> {
     use std::io::Read;
     let file = std::fs::File::open(path).map_err(|error| match error.kind() {
         // Callers know this sentence.

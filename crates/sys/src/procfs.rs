@@ -5,6 +5,7 @@
 //! filesystem type. Below it no symbolic link is followed and no mount crossed, so a write to `sys/…` or
 //! `self/attr/…` goes to that very file and to no other.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -118,6 +119,29 @@ fn parse_stat(line: &str) -> Option<Stat> {
     Some(Stat { state, start_time: fields.nth(18)?.parse().ok()? })
 }
 
+/// A row of `/proc/<pid>/limits`; `None` is unlimited.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limit {
+    /// In force; the process may move it up to `hard`.
+    pub soft: Option<u64>,
+    /// The process may lower it, and raise it only with CAP_SYS_RESOURCE.
+    pub hard: Option<u64>,
+}
+
+/// The text of `/proc/<pid>/limits`, by the names in its first column. What does not parse is left out.
+pub fn parse_limits(text: &str) -> BTreeMap<String, Limit> {
+    let row = |line: &str| {
+        // Names hold spaces, never two in a row.
+        let (name, values) = line.split_once("  ")?;
+        let mut values = values.split_ascii_whitespace().map(|word| match word {
+            "unlimited" => Some(None),
+            number => number.parse().ok().map(Some),
+        });
+        Some((name.to_owned(), Limit { soft: values.next()??, hard: values.next()?? }))
+    };
+    text.lines().filter_map(row).collect()
+}
+
 /// Changes with every boot.
 pub fn boot_id() -> Result<String> {
     let path = "/proc/sys/kernel/random/boot_id";
@@ -134,6 +158,16 @@ mod tests {
         let line = "7 (a) b (c)) S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 4242 20";
         assert_eq!(parse_stat(line), Some(Stat { state: 'S', start_time: 4242 }));
         assert_eq!(parse_stat("7 (x"), None);
+    }
+
+    #[test]
+    fn limits_by_their_names() {
+        let own = std::fs::read_to_string("/proc/self/limits").unwrap();
+        assert_eq!(parse_limits(&own).len(), 16);
+        let text = "Limit                     Soft Limit           Hard Limit           Units     \n\
+                    Max open files            1024                 unlimited            files     \n";
+        let files = Limit { soft: Some(1024), hard: None };
+        assert_eq!(parse_limits(text), BTreeMap::from([("Max open files".to_owned(), files)]));
     }
 
     #[test]

@@ -15,6 +15,7 @@ mod directory;
 mod display;
 mod layout;
 mod limits;
+mod reading;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;

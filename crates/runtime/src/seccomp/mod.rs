@@ -34,6 +34,11 @@ const EPERM: u32 = 1;
 /// Bit 30 of an x86_64 system call number.
 const X32_BIT: u32 = 0x4000_0000;
 
+/// Whether any architecture has a call of this name.
+pub fn knows(name: &str) -> bool {
+    table::find(name).is_some()
+}
+
 /// What seccomp(2) with SECCOMP_SET_MODE_FILTER takes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Filter {

@@ -35,7 +35,7 @@ pub use process::{
     Capabilities, ConsoleSize, CpuAffinity, IoPriority, IoPriorityClass, Process, Resource, Rlimit,
     Scheduler, SchedulerFlag, SchedulerPolicy, User,
 };
-pub use read::{Mistake, read};
+pub use read::{Mistake, locate, read};
 pub use resources::{
     BlockIo, Cpu, DeviceRule, HugepageLimit, InterfacePriority, Memory, Network, Pids, Rdma, Resources,
     ThrottleDevice, WeightDevice,

@@ -127,6 +127,30 @@ pub enum Resource {
     Rttime,
 }
 
+impl Resource {
+    /// The kernel's words: its row in `/proc/PID/limits`.
+    pub fn proc_name(self) -> &'static str {
+        match self {
+            Self::Cpu => "Max cpu time",
+            Self::Fsize => "Max file size",
+            Self::Data => "Max data size",
+            Self::Stack => "Max stack size",
+            Self::Core => "Max core file size",
+            Self::Rss => "Max resident set",
+            Self::Nproc => "Max processes",
+            Self::Nofile => "Max open files",
+            Self::Memlock => "Max locked memory",
+            Self::As => "Max address space",
+            Self::Locks => "Max file locks",
+            Self::Sigpending => "Max pending signals",
+            Self::Msgqueue => "Max msgqueue size",
+            Self::Nice => "Max nice priority",
+            Self::Rtprio => "Max realtime priority",
+            Self::Rttime => "Max realtime timeout",
+        }
+    }
+}
+
 /// sched_setattr(2).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Scheduler {

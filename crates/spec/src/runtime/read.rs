@@ -172,7 +172,8 @@ fn syntax_mistake(error: &serde_json::Error) -> Mistake {
     Mistake { line: error.line(), column: error.column(), pointer: String::new(), message: message.into() }
 }
 
-fn locate(text: &[u8], violation: Violation) -> Mistake {
+/// Where in the text of a well-formed document a violation is.
+pub fn locate(text: &[u8], violation: Violation) -> Mistake {
     let mut scanner = Scanner { text, at: 0 };
     let offset = scanner.find(&violation.pointer);
     let before = &text[..offset.min(text.len())];

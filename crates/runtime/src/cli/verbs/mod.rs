@@ -6,6 +6,7 @@ mod delete;
 mod exec;
 mod features;
 mod kill;
+mod lint;
 mod list;
 mod monitor;
 mod pause;
@@ -74,6 +75,7 @@ pub(super) const ALL: &[Verb] = &[
     spec::VERB,
     features::VERB,
     plan::VERB,
+    lint::VERB,
     monitor::VERB,
 ];
 
