@@ -120,6 +120,7 @@ pub(crate) fn find_out(runtime: &Runtime) -> Result<Host> {
         systemd: Path::new("/run/systemd/system").exists(),
         kcore: Path::new("/proc/kcore").exists(),
         last_capability: credentials::last_capability(),
+        capabilities: credentials::permitted_capabilities()?,
     })
 }
 

@@ -26,7 +26,13 @@ fn request() -> Request {
 
 /// Root on a machine with cgroup v2.
 fn root_host() -> Host {
-    Host { cgroup: v2("/system.slice/ssh.service"), kcore: true, last_capability: 40, ..Host::default() }
+    Host {
+        cgroup: v2("/system.slice/ssh.service"),
+        kcore: true,
+        last_capability: 40,
+        capabilities: u64::MAX,
+        ..Host::default()
+    }
 }
 
 /// An ordinary user of the same machine.
@@ -113,6 +119,20 @@ fn root_of_a_user_namespace_binds_devices() {
 fn everything_at_once() {
     let host = Host { selinux: true, ..root_host() };
     assert_golden("everything", plan(&config("everything"), &request(), &host));
+}
+
+/// config.md, "capabilities": what cannot be granted is a warning, not a failure.
+#[test]
+fn capabilities_that_the_caller_lacks_are_left_out() {
+    let host = Host { capabilities: !(1 << 10), ..root_host() }; // CAP_NET_BIND_SERVICE
+    let planned = plan(&config("default"), &request(), &host).unwrap();
+    let warning = "ignoring unknown or unavailable capabilities: CAP_NET_BIND_SERVICE";
+    assert_eq!(planned.warnings, [warning]);
+    let steps = planned.to_string();
+    assert!(steps.contains("permitted CAP_KILL CAP_AUDIT_WRITE;"), "{steps}");
+    // In a user namespace of its own, it has all there are.
+    let rootless = plan(&config("rootless"), &request(), &Host { capabilities: 0, ..user_host() }).unwrap();
+    assert!(rootless.warnings.is_empty(), "{:?}", rootless.warnings);
 }
 
 #[test]

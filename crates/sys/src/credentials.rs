@@ -93,6 +93,12 @@ pub fn effective_capabilities() -> Result<u64> {
     Ok(have.effective.bits())
 }
 
+/// What the calling thread may make effective, and hand on.
+pub fn permitted_capabilities() -> Result<u64> {
+    let have = rustix::thread::capabilities(None).call(|| "capget()".to_owned())?;
+    Ok(have.permitted.bits())
+}
+
 /// Takes everything out of the bounding set that is not in `keep`. Needs CAP_SETPCAP.
 pub fn limit_bounding_set(keep: u64, last: u8) -> Result<()> {
     for number in (0..=last).filter(|number| keep & (1 << number) == 0) {

@@ -44,6 +44,12 @@ pub fn program(name: &str) -> Requirement<PathBuf> {
         .ok_or_else(|| format!("no {name} on this host: apt-get install {}", package_of(name)))
 }
 
+/// A program as Debian packages it, whatever else of that name is installed in front of it.
+pub fn packaged(name: &str) -> Requirement<PathBuf> {
+    let mut paths = ["/usr/sbin", "/usr/bin"].iter().map(|directory| Path::new(directory).join(name));
+    paths.find(|path| path.is_file()).map_or_else(|| program(name), Ok)
+}
+
 /// The Debian package that brings a program.
 pub fn package_of(program: &str) -> &str {
     match program {

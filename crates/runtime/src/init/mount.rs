@@ -55,8 +55,19 @@ pub(super) fn mount(world: &World<'_>, wanted: &Mount) -> Result<()> {
     if wanted.recursive_attr != MountAttr::default() {
         mount::change(source.as_fd(), &attributes(wanted.recursive_attr, Extent::Tree))?;
     }
-    mount::attach(source.as_fd(), target.as_fd())?;
+    mount::attach(source.as_fd(), target.as_fd()).map_err(|error| unlike(error, &target, is_directory))?;
     set_propagation(&source, &wanted.propagation)
+}
+
+/// The kernel's EINVAL for a directory over a file, or a file over a directory, in the word that callers look for.
+fn unlike(error: conex_sys::Error, target: &OwnedFd, source_is_directory: bool) -> Error {
+    let is_directory = file_type(target).is_ok_and(|kind| kind == FileType::Directory);
+    if error.errno() != Errno::INVAL || is_directory == source_is_directory {
+        return error.into();
+    }
+    let kind = |is_directory| if is_directory { "a directory" } else { "a file" };
+    let (source, target) = (kind(source_is_directory), kind(is_directory));
+    Error::new(ErrorKind::Os, format!("the source is {source}, the target {target}: not a directory"))
 }
 
 fn set_propagation(mounted: &OwnedFd, wanted: &[Propagation]) -> Result<()> {

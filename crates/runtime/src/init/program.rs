@@ -125,7 +125,8 @@ fn locate(name: &str, search: &str) -> Result<PathBuf> {
             Ok(()) => Ok(PathBuf::from(name)),
             Err(Errno::NOENT) => Err(fail(format!("stat {name}: no such file or directory"))),
             Err(Errno::NOTDIR) => Err(fail(format!("stat {name}: not a directory"))),
-            Err(Errno::ISDIR) => Err(fail("is a directory".into())),
+            // Go's newer word for it, and the kernel's: callers know one or the other.
+            Err(Errno::ISDIR) => Err(fail("is a directory: permission denied".into())),
             Err(_) => Err(fail("permission denied".into())),
         };
     }

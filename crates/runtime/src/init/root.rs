@@ -65,8 +65,11 @@ pub(super) fn enter(world: &World<'_>, method: EnterRoot) -> Result<()> {
     mount::stand_in(root)?;
     match method {
         EnterRoot::Pivot => {
+            let old = mount::open_dir(Path::new("/"))?;
             mount::pivot_root_here()?;
-            // Both roots lie on the same spot now, the old one on top. Its going away is not the host's business.
+            // Both roots lie on the same spot now, the old one on top; "." would still be the new one, which keeps its
+            // propagation. The old one's going away is not the host's business.
+            mount::stand_in(&old)?;
             mount::set_propagation(Path::new("."), mount::Propagation::Slave, Extent::Tree)?;
             mount::detach(Path::new("."))?;
         }

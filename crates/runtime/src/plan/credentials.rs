@@ -4,7 +4,7 @@
 //! The order is delicate: without no_new_privs a filter can only be loaded while CAP_SYS_ADMIN is there, so it
 //! comes before the change of user; with it, as late as possible, so that the fewest system calls pass it.
 
-use conex_spec::runtime::Process;
+use conex_spec::runtime::{NamespaceKind, Process};
 
 use super::{
     AdditionalGroups, Capabilities, CapabilitySet, Draft, HookMoment, IdMaps, MapWriter, PlanError, Step,
@@ -73,15 +73,19 @@ impl Draft<'_> {
         Ok(AdditionalGroups::Keep)
     }
 
-    /// The bounding set and the other four. Unknown names are left out with one warning.
+    /// The bounding set and the other four. What is unknown, or not the caller's to give, is left out with one warning.
     fn capabilities(&mut self, process: &Process) -> (CapabilitySet, Capabilities) {
         let asked = process.capabilities.clone().unwrap_or_default();
         let mut unknown = Vec::new();
         let last = self.host.last_capability;
+        // The maker of a user namespace has every capability in it.
+        let all = self.config.has_namespace(NamespaceKind::User);
+        let granted = if all { u64::MAX } else { self.host.capabilities };
+        let available = |number: &u8| *number <= last && granted & (1 << number) != 0;
         let mut set = |names: &[String]| {
             let mut bits = 0;
             for name in names {
-                match conex_sys::credentials::capability_number(name).filter(|number| *number <= last) {
+                match conex_sys::credentials::capability_number(name).filter(available) {
                     Some(number) => bits |= 1 << number,
                     None if !unknown.contains(name) => unknown.push(name.clone()),
                     None => {}

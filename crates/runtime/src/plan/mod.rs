@@ -67,6 +67,8 @@ pub struct Host {
     pub kcore: bool,
     /// The highest capability that the kernel knows.
     pub last_capability: u8,
+    /// What the caller has and could hand on, a bit per capability.
+    pub capabilities: u64,
 }
 
 /// Decides everything. The configuration must have passed validation.
