@@ -75,6 +75,13 @@ impl Error {
         self.errno
     }
 
+    /// Puts a remedy, or what the kernel's answer may mean, behind the message.
+    #[must_use]
+    pub fn explained(mut self, remedy: impl fmt::Display) -> Self {
+        self.message = format!("{} ({remedy})", self.message);
+        self
+    }
+
     /// Puts context to the left of the message.
     #[must_use]
     pub fn wrap(mut self, context: impl fmt::Display) -> Self {

@@ -29,6 +29,19 @@ pub(super) fn write(directory: &str, file: &str, value: &str) -> Result<()> {
         .wrap(|| format!("write {value:?} to {path}"))
 }
 
+/// Writes values one by one into the same open file.
+pub(super) fn write_lines(directory: &str, file: &str, lines: &[String]) -> Result<()> {
+    if lines.is_empty() {
+        return Ok(());
+    }
+    let path = format!("{directory}/{file}");
+    let mut opened =
+        fs::OpenOptions::new().write(true).open(&path).wrap(|| format!("open {path} for writing"))?;
+    lines
+        .iter()
+        .try_for_each(|line| opened.write_all(line.as_bytes()).wrap(|| format!("write {line:?} to {path}")))
+}
+
 pub(super) fn read(directory: &str, file: &str) -> Result<String> {
     let path = format!("{directory}/{file}");
     fs::read_to_string(&path).wrap(|| format!("read {path}"))
@@ -98,12 +111,12 @@ fn remove_now(directory: &str) -> std::io::Result<()> {
     Ok(())
 }
 
-/// Blocks until `cgroup.events` has a line, or the deadline is over. v1 has no such file and nothing to wait on: there
-/// it sleeps for a moment.
-pub(super) fn wait_for_change(directory: &str, wanted: &str, deadline: Instant) -> Result<()> {
+/// Blocks until `cgroup.events` has a line; false if the deadline is over before. v1 has no such file and nothing to
+/// wait on: there it sleeps for a moment.
+pub(super) fn wait_for_change(directory: &str, wanted: &str, deadline: Instant) -> Result<bool> {
     let Ok(mut events) = fs::File::open(format!("{directory}/cgroup.events")) else {
         std::thread::sleep(Duration::from_millis(1));
-        return Ok(());
+        return Ok(false);
     };
     loop {
         let mut text = String::new();
@@ -112,8 +125,9 @@ pub(super) fn wait_for_change(directory: &str, wanted: &str, deadline: Instant) 
             .and_then(|()| events.read_to_string(&mut text))
             .wrap(|| format!("read {directory}/cgroup.events"))?;
         let left = deadline.saturating_duration_since(Instant::now());
-        if text.lines().any(|line| line == wanted) || left.is_zero() {
-            return Ok(());
+        let there = text.lines().any(|line| line == wanted);
+        if there || left.is_zero() {
+            return Ok(there);
         }
         poll(&[(events.as_fd(), Events::PRI)], Some(left))?;
     }

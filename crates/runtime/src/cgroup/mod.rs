@@ -10,9 +10,11 @@
 //! Paths here are of cgroupfs on the host, which no image can put a link into; so they are plain strings.
 #![expect(clippy::disallowed_methods, reason = "cgroupfs is the host's")]
 
+mod apply;
 mod devices;
 mod directory;
 mod display;
+mod freezer;
 mod layout;
 mod limits;
 mod reading;
@@ -20,15 +22,15 @@ mod reading;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::time::{Duration, Instant};
 
-use conex_spec::runtime::{DeviceRule, Resources};
+use conex_spec::runtime::Resources;
 use serde::Serialize;
 
 pub use layout::{Hierarchy, Layout, Version};
 
 use crate::{Error, ErrorKind, Result, Wrap};
-use directory::{PATIENCE, is_refusal};
+use directory::is_refusal;
+pub(crate) use limits::ignored;
 
 /// A container's place in every hierarchy and its limits; part of the plan.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -120,45 +122,9 @@ impl Cgroup {
         Ok(())
     }
 
-    /// Writes limits, and device rules if there are any (`create`, `update`).
-    pub fn apply(&self, resources: &Resources) -> Result<()> {
-        let version = if is_v2(&self.directories) { Version::V2 } else { Version::V1 };
-        for setting in limits::settings(version, resources)? {
-            self.set(version, &setting)?;
-        }
-        if resources.devices.is_empty() {
-            return Ok(());
-        }
-        match self.apply_devices(version, &resources.devices) {
-            Err(error) if self.best_effort && is_refusal(&error) => Ok(()),
-            outcome => outcome,
-        }
-    }
-
     /// Every process, also of cgroups below.
     pub fn processes(&self) -> Result<Vec<i32>> {
         self.any().map_or(Ok(Vec::new()), directory::processes)
-    }
-
-    /// Stops every process and returns when all have stopped.
-    pub fn freeze(&self) -> Result<()> {
-        self.set_frozen(true)
-    }
-
-    /// The opposite of `freeze`.
-    pub fn thaw(&self) -> Result<()> {
-        self.set_frozen(false)
-    }
-
-    /// Whether `freeze` was the last word.
-    pub fn is_frozen(&self) -> Result<bool> {
-        if let Some(directory) = self.directories.get("freezer") {
-            return Ok(
-                directory::read(directory, "freezer.state").is_ok_and(|state| state.trim() != "THAWED")
-            );
-        }
-        let Some(directory) = self.directories.get("") else { return Ok(false) };
-        Ok(directory::read(directory, "cgroup.freeze").is_ok_and(|state| state.trim() == "1"))
     }
 
     /// SIGKILL for every process, with no race against fork.
@@ -218,83 +184,6 @@ impl Cgroup {
             return Err(Error::new(ErrorKind::State, "container's cgroup unexpectedly frozen"));
         }
         Ok(())
-    }
-
-    fn set(&self, version: Version, setting: &limits::Setting) -> Result<()> {
-        let controller = if version == Version::V2 { "" } else { setting.controller };
-        let Some(directory) = self.directories.get(controller) else {
-            let message = if self.best_effort {
-                format!("cannot set {} limit: container could not join or create cgroup", setting.controller)
-            } else {
-                format!("cannot set {}: this host has no {} cgroup", setting.file, setting.controller)
-            };
-            return Err(Error::new(ErrorKind::Unsupported, message));
-        };
-        let (file, value) = match &setting.otherwise {
-            Some((file, _)) if !directory::has(directory, &setting.file) && file.is_empty() => return Ok(()),
-            Some((file, value)) if !directory::has(directory, &setting.file) => (file, value),
-            _ => (&setting.file, &setting.value),
-        };
-        directory::write(directory, file, value).map_err(|error| match error.kind() {
-            ErrorKind::NotFound => {
-                error.wrap(format_args!("the {} controller is not to be had here", setting.controller))
-            }
-            _ => error,
-        })
-    }
-
-    fn apply_devices(&self, version: Version, rules: &[DeviceRule]) -> Result<()> {
-        let key = if version == Version::V2 { "" } else { "devices" };
-        let Some(path) = self.directories.get(key) else { return Ok(()) };
-        if version == Version::V1 {
-            let lines = devices::v1_lines(rules);
-            return lines.iter().try_for_each(|(file, line)| directory::write(path, file, line));
-        }
-        let directory = File::open(path).wrap(|| format!("open {path}"))?;
-        let program = conex_sys::bpf::load_device_filter(&devices::program(rules))?;
-        let earlier = conex_sys::bpf::device_filters(directory.as_fd())?;
-        conex_sys::bpf::attach_device_filter(
-            directory.as_fd(),
-            program.as_fd(),
-            earlier.first().map(AsFd::as_fd),
-        )?;
-        // All filters must agree to an access: one too many could only deny what the new rules allow.
-        for old in earlier.iter().skip(1) {
-            conex_sys::bpf::detach_device_filter(directory.as_fd(), old.as_fd())?;
-        }
-        Ok(())
-    }
-
-    fn set_frozen(&self, frozen: bool) -> Result<()> {
-        if let Some(directory) = self.directories.get("freezer") {
-            return set_frozen_v1(directory, frozen);
-        }
-        let Some(directory) = self.directories.get("") else {
-            return Err(Error::new(
-                ErrorKind::Unsupported,
-                "the container has no cgroup that could be frozen",
-            ));
-        };
-        let digit = u8::from(frozen).to_string();
-        directory::write(directory, "cgroup.freeze", &digit)?;
-        directory::wait_for_change(directory, &format!("frozen {digit}"), Instant::now() + PATIENCE)
-    }
-}
-
-/// v1 tells of no change: one has to look again, and to ask again, for a process may fork while others freeze.
-fn set_frozen_v1(path: &str, frozen: bool) -> Result<()> {
-    let wanted = if frozen { "FROZEN" } else { "THAWED" };
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        directory::write(path, "freezer.state", wanted)?;
-        if directory::read(path, "freezer.state")?.trim() == wanted {
-            return Ok(());
-        }
-        if Instant::now() >= deadline {
-            directory::write(path, "freezer.state", "THAWED")?;
-            return Err(Error::new(ErrorKind::State, format!("{path} does not become {wanted}")));
-        }
-        std::thread::sleep(Duration::from_millis(1));
     }
 }
 

@@ -5,15 +5,17 @@ use std::collections::BTreeMap;
 
 use conex_spec::runtime::{IdMapping, NamespaceKind};
 
+use super::devices::device_rules;
 use super::mount_options::{Options, RDONLY};
 use super::mounts::clean;
 use super::{Draft, PlanError};
-use crate::cgroup::{CgroupPlan, Driver, Version};
+use crate::cgroup::{CgroupPlan, Driver, Version, ignored};
 
 impl Draft<'_> {
-    pub(super) fn cgroup(&self) -> Result<CgroupPlan, PlanError> {
+    pub(super) fn cgroup(&mut self) -> Result<CgroupPlan, PlanError> {
         let mut resources = self.linux().resources.clone().unwrap_or_default();
-        resources.devices = self.device_rules();
+        resources.devices = device_rules(self.linux());
+        self.warnings.extend(ignored(self.host.cgroup.version, &resources));
         if self.host.cgroup.version == Version::V1 && !resources.unified.is_empty() {
             return Err(PlanError::new("linux.resources.unified needs cgroup v2, and this host has v1"));
         }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What must be in /dev (config-linux.md, "Default Devices"), and which devices may be opened.
 
-use conex_spec::runtime::{Device, DeviceKind, DeviceRule, NamespaceKind};
+use conex_spec::runtime::{Device, DeviceKind, DeviceRule, Linux, NamespaceKind};
 
 use super::mount_options::Options;
 use super::mounts::clean;
@@ -27,7 +27,7 @@ impl Draft<'_> {
             return;
         }
         let bind = self.host.in_user_namespace || self.config.has_namespace(NamespaceKind::User);
-        for (path, major, minor) in self.default_devices() {
+        for (path, major, minor) in default_devices(self.linux()) {
             let node = DeviceNode {
                 path: path.into(),
                 kind: DeviceKind::Char,
@@ -66,32 +66,32 @@ impl Draft<'_> {
             .iter()
             .any(|mount| clean(&mount.destination) == "/dev" && Options::parse(&mount.options).bind)
     }
+}
 
-    /// A device of the configuration takes the place of a default one of the same path.
-    fn default_devices(&self) -> impl Iterator<Item = (&'static str, u32, u32)> + use<> {
-        let own: Vec<_> = self.linux().devices.iter().map(|device| device.path.clone()).collect();
-        DEFAULTS.into_iter().filter(move |(path, ..)| !own.iter().any(|own| own == path))
-    }
+/// A device of the configuration takes the place of a default one of the same path.
+fn default_devices(linux: &Linux) -> Vec<(&'static str, u32, u32)> {
+    DEFAULTS.into_iter().filter(|(path, ..)| !linux.devices.iter().any(|own| own.path == *path)).collect()
+}
 
-    /// The configuration's rules, then those that every container has. What no rule names is denied.
-    pub(super) fn device_rules(&self) -> Vec<DeviceRule> {
-        let own = self.linux().resources.iter().flat_map(|resources| &resources.devices).cloned();
-        let allow = |kind: &str, major, minor, access: &str| DeviceRule {
-            allow: true,
-            kind: kind.into(),
-            major,
-            minor,
-            access: access.into(),
-        };
-        let mut rules: Vec<_> = own.collect();
-        rules.extend(["c", "b"].map(|kind| allow(kind, None, None, "m")));
-        rules.extend(
-            self.default_devices()
-                .map(|(_, major, minor)| allow("c", Some(major.into()), Some(minor.into()), "rwm")),
-        );
-        rules.extend(ALSO_ALLOWED.map(|(major, minor)| allow("c", Some(major), minor, "rwm")));
-        rules
-    }
+/// The configuration's rules, then those that every container has. What no rule names is denied.
+pub fn device_rules(linux: &Linux) -> Vec<DeviceRule> {
+    let own = linux.resources.iter().flat_map(|resources| &resources.devices).cloned();
+    let allow = |kind: &str, major, minor, access: &str| DeviceRule {
+        allow: true,
+        kind: kind.into(),
+        major,
+        minor,
+        access: access.into(),
+    };
+    let mut rules: Vec<_> = own.collect();
+    rules.extend(["c", "b"].map(|kind| allow(kind, None, None, "m")));
+    rules.extend(
+        default_devices(linux)
+            .into_iter()
+            .map(|(_, major, minor)| allow("c", Some(major.into()), Some(minor.into()), "rwm")),
+    );
+    rules.extend(ALSO_ALLOWED.map(|(major, minor)| allow("c", Some(major), minor, "rwm")));
+    rules
 }
 
 fn node(device: &Device, bind: bool) -> DeviceNode {

@@ -34,6 +34,7 @@ mod seccomp;
 use conex_spec::runtime::{Config, Linux};
 
 pub use data::*;
+pub use devices::device_rules;
 pub use exec::plan_exec;
 pub use mount_options::NAMES as MOUNT_OPTIONS;
 

@@ -6,11 +6,12 @@
 mod linux;
 mod mounts;
 mod process;
+mod resources;
 mod seccomp;
 
 use std::fmt::Display;
 
-use super::{Config, Hook, Hooks, Process};
+use super::{Config, Hook, Hooks, Process, Resources};
 
 /// One mistake.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,6 +47,15 @@ impl Process {
     pub fn validate(&self) -> Vec<Violation> {
         let mut report = Report::default();
         report.process("", self);
+        report.violations
+    }
+}
+
+impl Resources {
+    /// Every mistake in limits that stand alone, as `update --resources` reads them.
+    pub fn validate(&self) -> Vec<Violation> {
+        let mut report = Report::default();
+        report.resources("", self);
         report.violations
     }
 }

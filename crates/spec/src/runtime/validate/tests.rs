@@ -141,3 +141,27 @@ fn limits_hooks_and_names_have_bounds() {
     let found: Vec<_> = process.validate().into_iter().map(|violation| violation.pointer).collect();
     assert_eq!(found, ["/rlimits/0/soft", "/rlimits/1/type", "/oomScoreAdj"]);
 }
+
+#[test]
+fn limits_name_files_of_the_kernel_and_no_others() {
+    assert_eq!(
+        with(
+            r#""linux":{"resources":{
+            "devices":[{"allow":true},{"allow":true,"type":"u","major":5000000000,"minor":-2,"access":"rx"}],
+            "memory":{"swappiness":101},
+            "hugepageLimits":[{"pageSize":"2MB","limit":1},{"pageSize":"../x/2MB","limit":1}],
+            "unified":{"../a.b":"1","memory.max":"1","nodot":"1"}}}"#
+        ),
+        [
+            "/linux/resources/devices/0: device access field cannot be empty",
+            "/linux/resources/devices/1/type: must be one of a, b, c, got \"u\"",
+            "/linux/resources/devices/1/access: must be made of r, w, m, got \"rx\"",
+            "/linux/resources/devices/1/major: must be between 0 and 4095, or -1 for any, got 5000000000",
+            "/linux/resources/devices/1/minor: must be between 0 and 1048575, or -1 for any, got -2",
+            "/linux/resources/memory/swappiness: must be between 0 and 100, got 101",
+            "/linux/resources/hugepageLimits/1/pageSize: must be a size such as 2MB or 1GB, got \"../x/2MB\"",
+            "/linux/resources/unified/..~1a.b: unified resource \"../a.b\" must be a file name (no slashes)",
+            "/linux/resources/unified/nodot: unified resource \"nodot\" must be in the form CONTROLLER.PARAMETER",
+        ]
+    );
+}

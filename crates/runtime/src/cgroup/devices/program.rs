@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Which devices may be opened: lines for cgroup v1's `devices` controller, an eBPF program for v2.
+//! The eBPF program of cgroup v2 (`BPF_PROG_TYPE_CGROUP_DEVICE`): 1 lets a device be opened or made, 0 does not.
 //!
-//! For each kind of access (read, write, mknod) the last rule that speaks of it decides; what no rule names is
-//! denied. The program goes through the rules from the last to the first and strikes off what is allowed:
+//! It goes through the rules from the last to the first and strikes off what is allowed:
 //!
 //! ```text
 //!  r2 = type   r3 = access still to be decided   r4 = major   r5 = minor
@@ -16,48 +15,11 @@
 use conex_spec::runtime::DeviceRule;
 use conex_sys::bpf::Instruction;
 
-/// `BPF_DEVCG_ACC_*`.
-const MKNOD: i32 = 1;
-const READ: i32 = 2;
-const WRITE: i32 = 4;
+use super::{Devices, EVERY_ACCESS, access_bits};
+
 /// `BPF_DEVCG_DEV_*`.
 const BLOCK: i32 = 1;
 const CHAR: i32 = 2;
-
-/// A file of v1 and a line for it, in order. The list starts from "deny all".
-pub(super) fn v1_lines(rules: &[DeviceRule]) -> Vec<(&'static str, String)> {
-    let mut lines = vec![("devices.deny", "a".to_owned())];
-    for rule in rules {
-        let file = if rule.allow { "devices.allow" } else { "devices.deny" };
-        let number = |number: Option<i64>| number.filter(|n| *n >= 0).map_or("*".into(), |n| n.to_string());
-        let (major, minor) = (number(rule.major), number(rule.minor));
-        if matches!(rule.kind.as_str(), "" | "a") {
-            if is_everything(rule) {
-                lines.push((file, "a".into()));
-                continue;
-            }
-            // The kernel takes `a` for everything, whatever stands behind it.
-            lines.extend(["c", "b"].map(|kind| (file, format!("{kind} {major}:{minor} {}", rule.access))));
-        } else {
-            lines.push((file, format!("{} {major}:{minor} {}", rule.kind, rule.access)));
-        }
-    }
-    lines
-}
-
-fn is_everything(rule: &DeviceRule) -> bool {
-    rule.major.is_none() && rule.minor.is_none() && access_bits(rule) == MKNOD | READ | WRITE
-}
-
-fn access_bits(rule: &DeviceRule) -> i32 {
-    let bit = |letter: char| match letter {
-        'r' => READ,
-        'w' => WRITE,
-        'm' => MKNOD,
-        _ => 0,
-    };
-    rule.access.chars().map(bit).fold(0, |bits, bit| bits | bit)
-}
 
 /// The whole program for v2.
 pub(super) fn program(rules: &[DeviceRule]) -> Vec<Instruction> {
@@ -82,34 +44,26 @@ pub(super) fn program(rules: &[DeviceRule]) -> Vec<Instruction> {
 
 /// Appends one rule. True if no request gets past it.
 fn rule_code(rule: &DeviceRule, program: &mut Vec<Instruction>) -> bool {
-    let access = access_bits(rule);
-    let mut conditions = Vec::new();
-    match rule.kind.as_str() {
-        "b" => conditions.push((2, BLOCK)),
-        "c" => conditions.push((2, CHAR)),
-        _ => {}
-    }
-    for (register, number) in [(4, rule.major), (5, rule.minor)] {
-        conditions.extend(
-            number.and_then(|number| i32::try_from(number).ok()).filter(|n| *n >= 0).map(|n| (register, n)),
-        );
-    }
-    let all = access == MKNOD | READ | WRITE;
-    let decision = match (rule.allow, all) {
+    let (devices, access) = (Devices::of(rule), access_bits(&rule.access));
+    let kind = devices.kind.map(|kind| if kind == 'b' { BLOCK } else { CHAR });
+    // As the kernel has it: the numbers' bits.
+    let numbers = [(4, devices.major), (5, devices.minor)];
+    let conditions: Vec<_> = std::iter::once((2, kind))
+        .chain(numbers.map(|(register, number)| (register, number.map(u32::cast_signed))))
+        .filter_map(|(register, value)| Some((register, value?)))
+        .collect();
+    let decision = match (rule.allow, access == EVERY_ACCESS) {
         (true, _) => vec![and_constant(3, !access), jump_if_not_zero(3, 2), return_value(1), exit()],
         (false, true) => vec![return_value(0), exit()],
         (false, false) => vec![jump_if_bits(3, access, 1), jump(2), return_value(0), exit()],
     };
     for (index, (register, value)) in conditions.iter().enumerate() {
         let rest = conditions.len() - index - 1 + decision.len();
-        program.push(jump_if_not_equal(
-            *register,
-            *value,
-            i16::try_from(rest).expect("a rule is a few instructions"),
-        ));
+        let rest = i16::try_from(rest).expect("a rule is a few instructions");
+        program.push(jump_if_not_equal(*register, *value, rest));
     }
     program.extend(decision);
-    conditions.is_empty() && all && !rule.allow
+    conditions.is_empty() && access == EVERY_ACCESS && !rule.allow
 }
 
 const fn instruction(code: u8, registers: u8, offset: i16, immediate: i32) -> Instruction {
@@ -136,7 +90,7 @@ const fn shift_right(destination: u8, constant: i32) -> Instruction {
     instruction(0x74, destination, 0, constant)
 }
 
-/// `if rD != constant, skip`. The registers hold unsigned words; device numbers are far below the sign bit.
+/// `if rD != constant, skip`, in 64 bits: a constant with its sign bit set is never met, as no device has it.
 const fn jump_if_not_equal(destination: u8, constant: i32, skip: i16) -> Instruction {
     instruction(0x55, destination, skip, constant)
 }
@@ -165,11 +119,8 @@ const fn exit() -> Instruction {
 
 #[cfg(test)]
 mod tests {
+    use super::super::{MKNOD, READ, WRITE, rule};
     use super::*;
-
-    fn rule(allow: bool, kind: &str, major: Option<i64>, minor: Option<i64>, access: &str) -> DeviceRule {
-        DeviceRule { allow, kind: kind.into(), major, minor, access: access.into() }
-    }
 
     /// Interprets the few instructions that the compiler emits.
     fn run(program: &[Instruction], kind: i32, access: i32, major: i32, minor: i32) -> i32 {
@@ -210,12 +161,13 @@ mod tests {
                 .find(|rule| {
                     let kinds =
                         matches!((rule.kind.as_str(), kind), ("" | "a", _) | ("b", BLOCK) | ("c", CHAR));
-                    let number =
-                        |rule: Option<i64>, asked: i32| rule.is_none_or(|rule| rule == i64::from(asked));
+                    let number = |rule: Option<i64>, asked: i32| {
+                        rule.is_none_or(|rule| rule < 0 || rule == i64::from(asked))
+                    };
                     kinds
                         && number(rule.major, major)
                         && number(rule.minor, minor)
-                        && access_bits(rule) & bit != 0
+                        && access_bits(&rule.access) & bit != 0
                 })
                 .is_some_and(|rule| rule.allow)
         })
@@ -240,19 +192,43 @@ mod tests {
             ],
             vec![rule(true, "c", Some(1), Some(3), "r"), rule(true, "c", Some(1), Some(3), "w")],
         ];
-        for rules in &lists {
-            let program = program(rules);
-            for kind in [BLOCK, CHAR] {
-                for access in 1..8 {
-                    for (major, minor) in [(1, 3), (1, 5), (8, 0), (10, 200)] {
-                        assert_eq!(
-                            run(&program, kind, access, major, minor) == 1,
-                            allowed(rules, kind, access, major, minor),
-                            "{rules:?} type {kind} access {access} {major}:{minor}"
-                        );
-                    }
+        lists.iter().for_each(|rules| decides_alike(rules));
+    }
+
+    #[track_caller]
+    fn decides_alike(rules: &[DeviceRule]) {
+        let program = program(rules);
+        for kind in [BLOCK, CHAR] {
+            for access in 1..8 {
+                for (major, minor) in [(1, 3), (1, 5), (8, 0), (8, 3), (0, 0)] {
+                    assert_eq!(
+                        run(&program, kind, access, major, minor) == 1,
+                        allowed(rules, kind, access, major, minor),
+                        "{rules:?} type {kind} access {access} {major}:{minor}"
+                    );
                 }
             }
+        }
+    }
+
+    #[test]
+    fn the_program_decides_as_any_rules_do() {
+        // A linear congruential generator: the same lists in every run.
+        let mut seed = 1_u64;
+        let mut pick = |count: u64| {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (seed >> 33) % count
+        };
+        for _ in 0..3000 {
+            let mut rules = Vec::new();
+            for _ in 0..pick(7) {
+                let kind = ["", "a", "b", "c", "c"][pick(5) as usize];
+                let major = [None, Some(-1), Some(1), Some(8), Some(1 << 32 | 1)][pick(5) as usize];
+                let minor = [None, Some(0), Some(3), Some(5)][pick(4) as usize];
+                let access = ["r", "w", "m", "rw", "wm", "rwm", "rwm", ""][pick(8) as usize];
+                rules.push(rule(pick(2) == 0, kind, major, minor, access));
+            }
+            decides_alike(&rules);
         }
     }
 
@@ -260,26 +236,5 @@ mod tests {
     fn code_after_a_final_deny_is_left_out() {
         let rules = [rule(true, "c", Some(1), Some(3), "rwm"), rule(false, "a", None, None, "rwm")];
         assert_eq!(program(&rules).len(), 6 + 2);
-    }
-
-    #[test]
-    fn v1_lines_keep_the_order() {
-        let rules = [
-            rule(false, "a", None, None, "rwm"),
-            rule(true, "c", Some(1), None, "rw"),
-            rule(true, "", None, None, "m"),
-        ];
-        let lines: Vec<_> =
-            v1_lines(&rules).into_iter().map(|(file, line)| format!("{file} {line}")).collect();
-        assert_eq!(
-            lines,
-            [
-                "devices.deny a",
-                "devices.deny a",
-                "devices.allow c 1:* rw",
-                "devices.allow c *:* m",
-                "devices.allow b *:* m"
-            ]
-        );
     }
 }
