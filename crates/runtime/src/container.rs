@@ -263,11 +263,10 @@ impl Container {
         if self.directory.join(HIDDEN_FIFO).exists() {
             return Ok(Status::Creating);
         }
-        if self.fifo().exists() {
-            return Ok(Status::Created);
+        if self.cgroup().is_frozen().unwrap_or(false) {
+            return Ok(Status::Paused);
         }
-        let paused = self.cgroup().is_frozen().unwrap_or(false);
-        Ok(if paused { Status::Paused } else { Status::Running })
+        Ok(if self.fifo().exists() { Status::Created } else { Status::Running })
     }
 
     fn is_locked_by_another(&self) -> bool {

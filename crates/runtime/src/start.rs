@@ -25,7 +25,8 @@ pub(crate) fn start(runtime: &Runtime, id: &str) -> Result<()> {
     match container.status()? {
         Status::Created => {}
         Status::Stopped => return state("cannot start a container that has stopped"),
-        Status::Running | Status::Paused => return state("cannot start an already running container"),
+        Status::Running => return state("cannot start an already running container"),
+        Status::Paused => return state("cannot start a container in the paused state"),
         Status::Creating => return state("cannot start a container that is still being created"),
     }
     let poststart = container.config()?.hooks.poststart;

@@ -36,10 +36,10 @@ impl Cgroup {
     /// Whether `freeze` was the last word. A cgroup above that is frozen does not count.
     pub fn is_frozen(&self) -> Result<bool> {
         if let Some(directory) = self.directories.get("freezer") {
-            let says =
-                |file, wanted| directory::read(directory, file).is_ok_and(|text| text.trim() == wanted);
-            let is_told = || !says("freezer.self_freezing", "0");
-            return Ok((says("freezer.state", "FROZEN") || says("freezer.state", "FREEZING")) && is_told());
+            let state = directory::read(directory, "freezer.state").unwrap_or_default();
+            // FROZEN, or on the way there.
+            return Ok(state.starts_with("FR")
+                && directory::read(directory, "freezer.self_freezing").is_ok_and(|told| told.trim() == "1"));
         }
         let Some(directory) = self.directories.get("") else { return Ok(false) };
         Ok(directory::read(directory, "cgroup.freeze").is_ok_and(|state| state.trim() == "1"))
