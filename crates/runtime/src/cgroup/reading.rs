@@ -3,6 +3,7 @@
 
 use conex_spec::runtime::Resources;
 
+use super::limits::Otherwise;
 use super::{Cgroup, Version, directory, is_v2, limits};
 use crate::Result;
 
@@ -60,20 +61,21 @@ impl Cgroup {
         let version = if is_v2(&self.directories) { Version::V2 } else { Version::V1 };
         let mut readings = Vec::new();
         for setting in limits::settings(version, resources)? {
-            let controller = if version == Version::V2 { "" } else { setting.controller };
+            let key = if version == Version::V2 { "" } else { &setting.controller };
             let read = |file: &str| {
-                let directory = self.directories.get(controller)?;
+                let directory = self.directories.get(key)?;
                 directory::read(directory, file).ok().map(|text| text.trim().to_owned())
             };
             let (mut file, mut asked, mut actual) =
                 (setting.file.clone(), setting.value, read(&setting.file));
-            if let (None, Some((other, value))) = (&actual, setting.otherwise) {
-                if other.is_empty() {
-                    continue;
+            match setting.otherwise {
+                Otherwise::Nothing if actual.is_none() => continue,
+                Otherwise::Write { file: other, value } if actual.is_none() => {
+                    (actual, file, asked) = (read(&other), other, value);
                 }
-                (actual, file, asked) = (read(&other), other, value);
+                _ => {}
             }
-            let directory = self.directories.get(controller).map(String::as_str).unwrap_or_default();
+            let directory = self.directories.get(key).map(String::as_str).unwrap_or_default();
             readings.push(Reading { path: format!("{directory}/{file}"), asked, actual });
         }
         Ok(readings)
