@@ -29,7 +29,7 @@ use crate::plan::{
     AfterClone, BeforeClone, Host, IdMap, IdMapSource, IdMaps, MapWriter, Plan, Question, Request, Step, plan,
 };
 use crate::sync::{Channel, Message};
-use crate::{Error, ErrorKind, Result, Wrap, bundle, console};
+use crate::{Error, ErrorKind, Result, Wrap, agent, bundle, console};
 
 /// What `create` and `run` are asked for. All paths are absolute.
 #[derive(Clone, Debug, Default)]
@@ -225,6 +225,11 @@ fn answer_until_ready(container: &Container, plan: &Plan, child: &Child, channel
                 answer(question, container, child)?;
                 channel.tell(&Message::Done)?;
             }
+            Some(Message::Listener(step, descriptor)) => {
+                let state = container.state(Status::Creating);
+                agent::hand_over(plan, step, &descriptor, child.pid, state)?;
+                channel.tell(&Message::Done)?;
+            }
             Some(Message::Failed(error)) => return Err(error.wrap("error during container init")),
             Some(other) => return Err(Error::new(ErrorKind::Os, format!("unexpected message {other:?}"))),
             None => return Err(Error::new(ErrorKind::Os, "container init died without a word")),
@@ -317,7 +322,13 @@ fn after_clone(action: &AfterClone, plan: &Plan, cgroup: &Cgroup, pid: i32) -> R
             None => cgroup.enter(pid),
         },
         AfterClone::AdjustOomScore { value } => adjust_oom_score(pid, *value),
-        AfterClone::MoveNetDevice { host_name, .. } => Ok(conex_sys::network::move_device(host_name)?),
+        AfterClone::MoveNetDevice { host_name, name } => {
+            // One that is joined may not be joined yet.
+            let joined = plan.join.iter().find(|one| one.kind == NamespaceKind::Network);
+            let path = joined.map_or_else(|| format!("/proc/{pid}/ns/net"), |one| one.path.clone());
+            let (target, _) = launch::open_namespace(&path, NamespaceKind::Network)?;
+            Ok(conex_sys::network::move_device(host_name, name, target.as_fd())?)
+        }
     }
 }
 

@@ -21,7 +21,7 @@ use crate::init::{self, Inherited};
 use crate::launch::{self, Birth, Join};
 use crate::plan::{AfterClone, Plan, Question, Request, Step, plan_exec};
 use crate::sync::{Channel, Message};
-use crate::{Error, ErrorKind, Result, Wrap, bundle, console, create};
+use crate::{Error, ErrorKind, Result, Wrap, agent, bundle, console, create};
 
 /// What `exec` is asked for.
 #[derive(Clone, Debug, Default)]
@@ -168,7 +168,7 @@ fn enter(
     };
     let (child, channel) = launch::launch(&birth, |channel| init::run(plan, &inherited, channel))?;
     let wrap = || "unable to start container process";
-    if let Err(error) = raise(plan, entry, &cgroup, &child, &channel) {
+    if let Err(error) = raise(container, plan, entry, &cgroup, &child, &channel) {
         // It may be gone already, which is why there is an error.
         drop(process::send_signal(child.pidfd.as_fd(), signal::KILL));
         drop(process::wait(child.pidfd.as_fd()));
@@ -217,6 +217,7 @@ fn namespaces_of(container: &Container, config: &Config) -> Result<u64> {
 }
 
 fn raise(
+    container: &Container,
     plan: &Plan,
     entry: &Entry,
     cgroup: &Cgroup,
@@ -242,6 +243,11 @@ fn raise(
                 if let Some(Step::Ask(Question::Rlimits { limits })) = plan.steps.get(step) {
                     create::raise_limits(child.pid, limits)?;
                 }
+                channel.tell(&Message::Done)?;
+            }
+            Some(Message::Listener(step, descriptor)) => {
+                let state = container.state(Status::Running);
+                agent::hand_over(plan, step, &descriptor, child.pid, state)?;
                 channel.tell(&Message::Done)?;
             }
             Some(Message::Failed(error)) => return Err(error),

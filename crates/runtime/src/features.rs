@@ -60,7 +60,7 @@ fn linux() -> LinuxFeatures {
         }),
         intel_rdt: Some(IntelRdtFeatures::default()),
         mount_extensions: Some(MountExtensions { idmap: Enabled { enabled: true } }),
-        net_devices: Some(Enabled { enabled: false }),
+        net_devices: Some(Enabled { enabled: true }),
     }
 }
 

@@ -8,6 +8,7 @@
 //! A library only so that tests reach `plan`, `seccomp` and `cgroup`; the binary is its one user.
 #![forbid(unsafe_code)]
 
+mod agent;
 pub mod bundle;
 pub mod cgroup;
 pub mod cli;

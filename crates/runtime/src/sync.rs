@@ -10,6 +10,8 @@
 //!     │   enters any other v1 cgroup (`Plan::runs_beside`)                                    │
 //!     │ ◄────────────────────────────── Ask(step) ─────────────────────────────────────────── │
 //!     │   runs hooks, raises limits                                                           │
+//!     │ ◄────────────────────────────── Listener(step) + descriptor ───────────────────────── │
+//!     │   tells the agent                                                                     │
 //!     │ ─────────────────────────────── Done ───────────────────────────────────────────────► │
 //!     │ ◄────────────────────────────── Ready ─────────────────────────────────────────────── │ waits for `start`
 //!     │ ◄────────────────────────────── Failed(error) ── at any time, from anybody ────────── │ exits
@@ -36,6 +38,8 @@ pub(crate) enum Message {
     Born(i32),
     /// From init: the step of this number is the parent's to do.
     Ask(usize),
+    /// From init: the filter of this step is in force, and this is where its notifications come from.
+    Listener(usize, OwnedFd),
     /// From init: everything up to the start is done.
     Ready,
     /// From anybody: it is over.
@@ -59,7 +63,11 @@ impl Channel {
 
     /// Says something. That nobody is there to hear it is an error.
     pub(crate) fn send(&self, message: &Message) -> Result<()> {
-        Ok(socket::send(self.0.as_fd(), &encode(message), None)?)
+        let passed = match message {
+            Message::Listener(_, descriptor) => Some(descriptor.as_fd()),
+            _ => None,
+        };
+        Ok(socket::send(self.0.as_fd(), &encode(message), passed)?)
     }
 
     /// As [`Channel::send`], to the new process: if that is gone, its last words are the error.
@@ -78,11 +86,11 @@ impl Channel {
     /// Waits for the other side. `None` if it is gone.
     pub(crate) fn receive(&self) -> Result<Option<Message>> {
         let mut buffer = [0; MAX_MESSAGE];
-        let (length, _) = socket::receive(self.0.as_fd(), &mut buffer)?;
+        let (length, passed) = socket::receive(self.0.as_fd(), &mut buffer)?;
         if length == 0 {
             return Ok(None);
         }
-        decode(&buffer[..length]).map(Some)
+        decode(&buffer[..length], passed).map(Some)
     }
 
     /// Waits for one certain word; anything else ends the conversation.
@@ -109,6 +117,7 @@ fn encode(message: &Message) -> Vec<u8> {
         Message::Ready => vec![b'r'],
         Message::Born(pid) => [b"b", pid.to_ne_bytes().as_slice()].concat(),
         Message::Ask(step) => [b"a", step.to_ne_bytes().as_slice()].concat(),
+        Message::Listener(step, _) => [b"l", step.to_ne_bytes().as_slice()].concat(),
         Message::Failed(error) => {
             let errno = error.errno().map_or(0, conex_sys::Errno::raw_os_error);
             let text = error.to_string();
@@ -119,7 +128,7 @@ fn encode(message: &Message) -> Vec<u8> {
     }
 }
 
-fn decode(bytes: &[u8]) -> Result<Message> {
+fn decode(bytes: &[u8], passed: Option<OwnedFd>) -> Result<Message> {
     let garbled = || Error::new(ErrorKind::Os, "garbled message on the sync socket");
     let (kind, content) = bytes.split_first().ok_or_else(garbled)?;
     match kind {
@@ -128,6 +137,10 @@ fn decode(bytes: &[u8]) -> Result<Message> {
         b'r' => Ok(Message::Ready),
         b'b' => Ok(Message::Born(i32::from_ne_bytes(content.try_into().map_err(|_| garbled())?))),
         b'a' => Ok(Message::Ask(usize::from_ne_bytes(content.try_into().map_err(|_| garbled())?))),
+        b'l' => {
+            let step = usize::from_ne_bytes(content.try_into().map_err(|_| garbled())?);
+            Ok(Message::Listener(step, passed.ok_or_else(garbled)?))
+        }
         b'f' => {
             let (kind, content) = content.split_first().ok_or_else(garbled)?;
             let (errno, text) = content.split_at_checked(4).ok_or_else(garbled)?;
@@ -146,7 +159,7 @@ mod tests {
     #[test]
     fn an_error_arrives_as_it_was() {
         let error = Error::from(conex_sys::Error::new("mount()", conex_sys::Errno::PERM)).wrap("step 3 of 9");
-        let Message::Failed(back) = decode(&encode(&Message::Failed(error))).unwrap() else {
+        let Message::Failed(back) = decode(&encode(&Message::Failed(error)), None).unwrap() else {
             panic!("another kind of message")
         };
         assert_eq!(back.kind(), ErrorKind::Os);
@@ -157,8 +170,8 @@ mod tests {
     #[test]
     fn garbage_is_an_error_and_no_panic() {
         for bytes in [&b""[..], b"x", b"a", b"ab", b"f", b"f\xff", b"f\x00\x01"] {
-            decode(bytes).unwrap_err();
+            decode(bytes, None).unwrap_err();
         }
-        assert!(matches!(decode(&encode(&Message::Ask(7))).unwrap(), Message::Ask(7)));
+        assert!(matches!(decode(&encode(&Message::Ask(7)), None).unwrap(), Message::Ask(7)));
     }
 }

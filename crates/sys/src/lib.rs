@@ -14,6 +14,7 @@ pub mod idmap;
 pub mod keyring;
 pub mod mount;
 pub mod namespace;
+mod netlink;
 pub mod network;
 pub mod path;
 pub mod poll;

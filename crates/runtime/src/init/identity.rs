@@ -8,10 +8,10 @@ use conex_spec::runtime::{
     Scheduler, SchedulerFlag, SchedulerPolicy,
 };
 use conex_sys::sched::{self, Limit, Scheduling};
-use conex_sys::{Errno, credentials, keyring, seccomp};
+use conex_sys::{Errno, credentials, keyring};
 
 use super::World;
-use crate::plan::{AdditionalGroups, Capabilities, SeccompStep};
+use crate::plan::{AdditionalGroups, Capabilities};
 use crate::{Error, ErrorKind, Result, Wrap};
 
 /// A keyring of the container's own. Kernels and filters without keyrings are no obstacle.
@@ -172,15 +172,6 @@ pub(crate) fn number_list(text: &str) -> Result<Vec<u32>> {
         numbers.extend(first..=last);
     }
     Ok(numbers)
-}
-
-pub(super) fn load_filter(step: &SeccompStep) -> Result<()> {
-    if let Some(listener) = &step.listener {
-        let what = format!("seccomp notification to {} is not supported yet", listener.path);
-        return Err(Error::new(ErrorKind::Unsupported, what));
-    }
-    seccomp::load(&step.filter.program, step.filter.flags)?;
-    Ok(())
 }
 
 #[cfg(test)]

@@ -31,9 +31,9 @@ use conex_spec::runtime::{NamespaceKind, State, Status};
 use conex_sys::namespace::{self, Kind};
 use conex_sys::path::Root;
 use conex_sys::procfs::Procfs;
-use conex_sys::{credentials, network, process, socket};
+use conex_sys::{credentials, network, process, seccomp, socket};
 
-use crate::plan::{HookMoment, Plan, Question, Step};
+use crate::plan::{HookMoment, Plan, Question, SeccompStep, Step};
 use crate::sync::{Channel, Message};
 use crate::{Error, ErrorKind, Result, Wrap, console, hooks};
 
@@ -183,7 +183,7 @@ fn do_step(world: &mut World<'_>, index: usize, step: &Step) -> Result<()> {
         Step::MemoryPolicy(policy) => identity::set_memory_policy(policy),
         Step::Rlimits { limits } => identity::set_limits(limits),
         Step::SelinuxLabel { label } => identity::set_selinux_label(world, label),
-        Step::Seccomp(seccomp) => identity::load_filter(seccomp),
+        Step::Seccomp(seccomp) => load_filter(world, index, seccomp),
         Step::CloseDescriptorsFrom { first } => Ok(process::close_on_exec_from(*first)?),
         Step::EnterWorkingDirectory { path } => program::enter_working_directory(world, path),
         Step::DropBoundingSet { keep } => {
@@ -219,6 +219,14 @@ fn open_console(world: &World<'_>, size: (u16, u16), mount: bool) -> Result<()> 
 fn ask(world: &World<'_>, index: usize) -> Result<()> {
     let channel = world.channel.as_ref().ok_or_else(|| missing("parent"))?;
     channel.send(&Message::Ask(index))?;
+    channel.expect(|message| matches!(message, Message::Done))
+}
+
+/// From here on the filter may hold this process up at any system call, until the agent has the descriptor.
+fn load_filter(world: &World<'_>, index: usize, step: &SeccompStep) -> Result<()> {
+    let Some(listener) = seccomp::load(&step.filter.program, step.filter.flags)? else { return Ok(()) };
+    let channel = world.channel.as_ref().ok_or_else(|| missing("parent"))?;
+    channel.send(&Message::Listener(index, listener))?;
     channel.expect(|message| matches!(message, Message::Done))
 }
 

@@ -196,7 +196,7 @@ pub struct SeccompStep {
     pub listener: Option<Listener>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Listener {
     /// A unix socket of the host: the parent connects.

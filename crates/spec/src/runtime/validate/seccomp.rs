@@ -60,9 +60,12 @@ impl Report {
                 if seccomp.listener_path.is_empty() {
                     self.add(format!("{at}/action"), "SCMP_ACT_NOTIFY needs a listenerPath");
                 }
-                // The runtime has to send the descriptor itself after the filter is in force.
-                if rule.names.iter().any(|name| name == "write") {
-                    self.add(format!("{at}/names"), "SCMP_ACT_NOTIFY cannot be used for the write syscall");
+                // The descriptor has to be sent when the filter is in force already, and the agent has it not yet.
+                for name in ["write", "sendmsg"] {
+                    if rule.names.iter().any(|one| one == name) {
+                        let message = format!("SCMP_ACT_NOTIFY cannot be used for the {name} syscall");
+                        self.add(format!("{at}/names"), message);
+                    }
                 }
             }
             for (index, argument) in rule.args.iter().enumerate() {
