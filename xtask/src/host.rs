@@ -39,6 +39,8 @@ pub const TEST: &[Package] = &[
     package("skopeo", "skopeo", "peer: copies images"),
     package("umoci", "umoci", "peer: unpacks images"),
     package("podman", "podman", "drives conex-runtime"),
+    package("catatonit", "catatonit", "the init of podman's pods and of --init"),
+    package("buildah", "buildah", "drives conex-runtime"),
     package("dockerd", "docker.io", "drives conex-runtime"),
     package("docker-registry", "docker-registry", "peer: registry"),
     package("debootstrap", "debootstrap", "makes a real Debian image"),

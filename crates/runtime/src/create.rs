@@ -107,8 +107,7 @@ pub(crate) fn request(runtime: &Runtime, options: &Options) -> Request {
 
 /// The facts of this host that a plan depends on.
 pub(crate) fn find_out(runtime: &Runtime) -> Result<Host> {
-    let in_user_namespace = std::fs::read_to_string("/proc/self/uid_map")
-        .is_ok_and(|map| map.split_ascii_whitespace().ne(["0", "0", "4294967295"]));
+    let in_user_namespace = credentials::in_user_namespace();
     let euid = credentials::effective_user();
     Ok(Host {
         rootless: runtime.rootless.unwrap_or(euid != 0 || in_user_namespace),

@@ -99,6 +99,12 @@ pub fn permitted_capabilities() -> Result<u64> {
     Ok(have.permitted.bits())
 }
 
+/// Whether user ids here are not the host's (user_namespaces(7)): root of such a place has no say on the host.
+pub fn in_user_namespace() -> bool {
+    const INITIAL: [&str; 3] = ["0", "0", "4294967295"];
+    std::fs::read_to_string("/proc/self/uid_map").is_ok_and(|map| map.split_ascii_whitespace().ne(INITIAL))
+}
+
 /// Takes everything out of the bounding set that is not in `keep`. Needs CAP_SETPCAP.
 pub fn limit_bounding_set(keep: u64, last: u8) -> Result<()> {
     for number in (0..=last).filter(|number| keep & (1 << number) == 0) {

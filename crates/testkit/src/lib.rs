@@ -28,6 +28,7 @@ pub mod fd;
 pub mod image;
 pub mod leak;
 pub mod liar;
+pub mod podman;
 pub mod require;
 pub mod run;
 pub mod sandbox;

@@ -84,7 +84,7 @@ fn called_as(word: Option<&OsString>) -> &'static str {
 
 /// `/run/<name>`, or in the user's own runtime directory for somebody without privilege on the host.
 fn default_root(name: &str, rootless: Option<bool>) -> Result<PathBuf> {
-    if !rootless.unwrap_or(conex_sys::credentials::effective_user() != 0) {
+    if !rootless.unwrap_or_else(is_ordinary_user) {
         return Ok(Path::new("/run").join(name));
     }
     match std::env::var_os("XDG_RUNTIME_DIR").filter(|directory| !directory.is_empty()) {
@@ -96,6 +96,15 @@ fn default_root(name: &str, rootless: Option<bool>) -> Result<PathBuf> {
             Err(Error::new(ErrorKind::Usage, what))
         }
     }
+}
+
+/// Also as root of a user namespace, which is how rootless podman calls; `USER` tells that from the root of a system
+/// container, as runc has it.
+fn is_ordinary_user() -> bool {
+    use conex_sys::credentials::{effective_user, in_user_namespace};
+    let is = |name, value: &str| std::env::var_os(name).is_some_and(|word| word == value);
+    effective_user() != 0
+        || (std::env::var_os("XDG_RUNTIME_DIR").is_some() && !is("USER", "root") && in_user_namespace())
 }
 
 /// Prints to standard output; a reader that has gone away is no error worth a word.
