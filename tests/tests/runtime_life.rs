@@ -112,7 +112,7 @@ fn root_list_and_ps_print_what_their_readers_parse() {
     assert!(ps.contains("sleep 1000") && ps.lines().count() == 2, "{ps}");
 
     sandbox.runtime(["delete", "-f", &id]).run().success();
-    assert_eq!(sandbox.runtime(["list", "-f", "json"]).run().success().stdout, "null");
+    assert_eq!(sandbox.runtime(["list", "-f", "json"]).run().success().stdout, "null\n");
     sandbox.finish();
 }
 

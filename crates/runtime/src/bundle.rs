@@ -6,6 +6,8 @@
 //! path, got "srv"`.
 #![expect(clippy::disallowed_methods, reason = "a bundle is the caller's")]
 
+use std::path::Path;
+
 use conex_spec::runtime::{Config, Process, Violation, read, validate};
 
 use crate::{Error, ErrorKind, Result, Wrap};
@@ -13,9 +15,10 @@ use crate::{Error, ErrorKind, Result, Wrap};
 /// More than any configuration needs; less than would hurt.
 const LARGEST: u64 = 16 << 20;
 
-/// Reads and validates `<bundle>/config.json`.
-pub fn load(bundle: &str) -> Result<Config> {
-    read_file(&format!("{bundle}/config.json"), "config.json", validate)
+/// Reads and validates `<bundle>/<file>`, as a rule `config.json`; an absolute `file` may be elsewhere.
+pub fn load(bundle: &str, file: &Path) -> Result<Config> {
+    let path = Path::new(bundle).join(file);
+    read_file(&path.to_string_lossy(), &file.to_string_lossy(), validate)
 }
 
 /// Reads and validates the `--process` file of `exec`.
@@ -62,7 +65,7 @@ mod tests {
         let bundle = tempfile::tempdir().unwrap();
         std::fs::write(bundle.path().join("config.json"), "{\n\"process\": {\"cwd\": 1, \"args\": []}}")
             .unwrap();
-        let error = load(bundle.path().to_str().unwrap()).unwrap_err();
+        let error = load(bundle.path().to_str().unwrap(), "config.json".as_ref()).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Config);
         assert_eq!(
             error.to_string(),
@@ -76,7 +79,7 @@ mod tests {
     #[test]
     fn a_missing_file_is_named() {
         let bundle = tempfile::tempdir().unwrap();
-        let error = load(bundle.path().to_str().unwrap()).unwrap_err();
+        let error = load(bundle.path().to_str().unwrap(), "config.json".as_ref()).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::NotFound);
         assert!(error.to_string().ends_with("/config.json not found"), "{error}");
     }

@@ -307,13 +307,23 @@ impl Container {
         fs::rename(self.hidden_fifo(), self.fifo()).wrap(|| "mark the container as created")
     }
 
+    /// Kills the first process, if it is there, and waits for its end.
+    pub fn kill_init(&self) -> Result<()> {
+        let Some(init) = self.init()? else { return Ok(()) };
+        process::send_signal(init.as_fd(), signal::KILL)?;
+        let cgroup = self.cgroup();
+        // A frozen process does not die (cgroup v1).
+        if cgroup.is_frozen().unwrap_or(false) {
+            cgroup.thaw().wrap(|| "thaw the container to end it")?;
+        }
+        process::wait_for_end(init.as_fd(), None)?;
+        Ok(())
+    }
+
     /// Kills what runs and removes what was made: processes, cgroup, directory.
     pub fn destroy(self) -> Result<()> {
         let cgroup = self.cgroup();
-        if let Some(init) = self.init()? {
-            process::send_signal(init.as_fd(), signal::KILL)?;
-            process::wait_for_end(init.as_fd(), None)?;
-        }
+        self.kill_init()?;
         let occupied = cgroup.processes().is_ok_and(|processes| !processes.is_empty());
         // Until it was found empty, whoever is in a cgroup of this name belongs to somebody else.
         let is_ours = !occupied || self.record.conex.owns_cgroup;

@@ -36,6 +36,8 @@ use crate::{Error, ErrorKind, Result, Wrap, agent, bundle, console};
 pub(crate) struct Options {
     pub id: String,
     pub bundle: PathBuf,
+    /// A file in it.
+    pub config: PathBuf,
     pub console_socket: Option<PathBuf>,
     pub pidfd_socket: Option<PathBuf>,
     pub pid_file: Option<PathBuf>,
@@ -67,7 +69,7 @@ pub(crate) fn create_container(runtime: &Runtime, options: &Options) -> Result<C
     let bundle = options.bundle.to_string_lossy();
     // Hooks run with the bundle as their working directory.
     std::env::set_current_dir(&options.bundle).wrap(|| format!("bundle {bundle}"))?;
-    let config = bundle::load(&bundle)?;
+    let config = bundle::load(&bundle, &options.config)?;
     check_terminal(&config, options)?;
     let plan = plan(&config, &request(runtime, options), &find_out(runtime)?)
         .map_err(|error| Error::new(ErrorKind::Config, error.message))?;
@@ -101,7 +103,7 @@ pub(crate) fn request(runtime: &Runtime, options: &Options) -> Request {
         no_pivot: options.no_pivot,
         no_new_keyring: options.no_new_keyring,
         preserve_fds: options.preserve_fds,
-        systemd_cgroup: runtime.systemd_cgroup,
+        cgroup_driver: runtime.cgroup_driver,
     }
 }
 

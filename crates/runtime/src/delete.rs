@@ -2,10 +2,7 @@
 //! runtime.md, "Delete": what `create` made is taken away, then the poststop hooks run.
 #![expect(clippy::disallowed_methods, reason = "the state root is the host's")]
 
-use std::os::fd::AsFd;
-
 use conex_spec::runtime::{Hooks, Status};
-use conex_sys::{process, signal};
 
 use crate::cli::Runtime;
 use crate::container::{Container, check_id};
@@ -22,10 +19,9 @@ pub(crate) fn delete(runtime: &Runtime, id: &str, force: bool) -> Result<()> {
         }
         outcome => outcome?,
     };
-    if force && let Some(init) = container.init()? {
+    if force {
         // Before the lock: a `create` that hangs holds it, and ends when its init does.
-        process::send_signal(init.as_fd(), signal::KILL)?;
-        process::wait_for_end(init.as_fd(), None)?;
+        container.kill_init()?;
     }
     let container = match container.lock() {
         // A failing `create` has cleaned up meanwhile.

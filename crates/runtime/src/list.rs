@@ -26,9 +26,10 @@ pub(crate) fn list(runtime: &Runtime, format: Format, quiet: bool) -> Result<Str
     }
     match format {
         _ if quiet => Ok(reports.iter().map(|report| format!("{}\n", report.id)).collect()),
-        Format::Json if reports.is_empty() => Ok("null".to_owned()),
+        Format::Json if reports.is_empty() => Ok("null\n".to_owned()),
         Format::Json => {
-            serde_json::to_string(&reports).map_err(|error| Error::new(ErrorKind::Os, error.to_string()))
+            let line = serde_json::to_string(&reports);
+            line.map(|line| line + "\n").map_err(|error| Error::new(ErrorKind::Os, error.to_string()))
         }
         Format::Table => Ok(table(&reports)),
     }

@@ -7,7 +7,7 @@
 
 use std::path::PathBuf;
 
-use conex_runtime::cgroup::{Hierarchy, Layout, Version};
+use conex_runtime::cgroup::{Driver, Hierarchy, Layout, Version};
 use conex_runtime::plan::{Host, Plan, PlanError, Request, plan};
 use conex_spec::runtime::{Config, read, validate};
 
@@ -151,7 +151,7 @@ fn without_mounts_of_its_own_there_is_no_root() {
 
 #[test]
 fn systemd_is_asked_for_where_it_is_not() {
-    let request = Request { systemd_cgroup: true, ..request() };
+    let request = Request { cgroup_driver: Driver::Systemd, ..request() };
     assert_golden("systemd", plan(&config("default"), &request, &root_host()));
 }
 

@@ -3,26 +3,29 @@
 //! below `verbs`; here is what all of them share: global flags, help, version, the log that an error goes to.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
 
 use super::flags::{option, switch};
 use super::grammar::{self, Flag, Order, Parsed, usage};
+use super::log::{Destination, Level, Log};
 use super::verbs::{self, Verb};
-use super::{Log, Runtime, default_root, print};
-use crate::{Error, ErrorKind, Result, Wrap, protect};
+use super::{Runtime, default_root, print};
+use crate::cgroup::Driver;
+use crate::{Error, Result, Wrap, protect};
 
 pub(super) const GLOBAL: &[Flag] = &[
     option("root", "DIR", "where containers are recorded (default: /run/NAME, or $XDG_RUNTIME_DIR/NAME)"),
-    option("log", "FILE", "write errors to FILE as well as to standard error"),
+    option("log", "DEST", "also log to [file:]PATH, journald:ID or syslog:ID (default: standard error only)"),
     option("log-format", "FORMAT", "text (default) or json"),
     switch("debug", "also log what is being done"),
     switch("systemd-cgroup", "cgroupsPath is slice:prefix:name, and systemd makes the cgroup"),
     option("rootless", "BOOL", "ignore cgroup permission errors: true, false or auto (default)"),
-    option("cgroup-manager", "DRIVER", "cgroupfs or systemd, as crun has it"),
-    option("log-level", "LEVEL", "error, warning or debug, as crun has it"),
+    option(
+        "cgroup-manager",
+        "DRIVER",
+        "cgroupfs (default), systemd, or disabled: stay in the caller's cgroup",
+    ),
+    option("log-level", "LEVEL", "error, warning or debug (default: warnings at standard error only)"),
     option("criu", "PATH", ""),
-    option("config", "FILE", ""),
-    switch("force", ""),
     switch("version", "print the version").or('v'),
 ];
 
@@ -97,14 +100,19 @@ fn read(name: &str, verb: &'static Verb, words: &[OsString], help: bool) -> Resu
         return Ok(Task::Help(verb));
     }
     let (least, most) = verb.arguments;
-    if !(least..=most).contains(&parsed.positional.len()) {
-        let most = if most == verbs::ANY { "any number of".to_owned() } else { most.to_string() };
-        let Verb { name: word, usage: shape, .. } = verb;
-        return Err(usage(format!(
-            "{name}: {word:?} needs {least} to {most} arguments: {name} {word} {shape}"
-        )));
-    }
-    Ok(Task::Verb(verb, parsed))
+    let given = parsed.positional.len();
+    let required = if least == most && given != least {
+        format!("exactly {least}")
+    } else if given < least {
+        format!("a minimum of {least}")
+    } else if given > most {
+        format!("a maximum of {most}")
+    } else {
+        return Ok(Task::Verb(verb, parsed));
+    };
+    // As runc answers: the help at standard output, the error as any other.
+    print(&format!("Incorrect Usage.\n\n{}", self::help(name, verb)));
+    Err(usage(format!("{name}: {:?} requires {required} argument(s)", verb.name)))
 }
 
 /// What the global flags say.
@@ -120,33 +128,34 @@ fn runtime(name: &'static str, global: &Parsed) -> Result<Runtime> {
         "json" => true,
         other => return Err(usage(format!("unknown log-format {other:?} (text or json)"))),
     };
-    let systemd_cgroup = match global.value("cgroup-manager") {
-        None => global.has("systemd-cgroup"),
-        Some("cgroupfs") => false,
-        Some("systemd") => true,
-        Some("disabled") => {
-            let what = "--cgroup-manager disabled is not supported yet: use cgroupfs";
-            return Err(Error::new(ErrorKind::Unsupported, what));
+    let cgroup_driver = match global.value("cgroup-manager") {
+        None if global.has("systemd-cgroup") => Driver::Systemd,
+        None | Some("cgroupfs") => Driver::Cgroupfs,
+        Some("systemd") => Driver::Systemd,
+        Some("disabled") => Driver::Disabled,
+        Some(other) => {
+            return Err(usage(format!("unknown cgroup manager {other:?} (cgroupfs, systemd or disabled)")));
         }
-        Some(other) => return Err(usage(format!("unknown cgroup manager {other:?}"))),
     };
+    let level = global.value("log-level").map(Level::parse).transpose()?;
     let log = Log {
-        file: global.value("log").map(|path| PathBuf::from(path.strip_prefix("file:").unwrap_or(path))),
+        to: global.value("log").map_or_else(Destination::default, |word| Destination::parse(word, name)),
         json,
-        debug: global.has("debug") || global.value("log-level") == Some("debug"),
+        level: if global.has("debug") { Some(Level::Debug) } else { level },
     };
     let root = match global.value("root") {
         Some(root) => std::path::absolute(root).wrap(|| "--root")?,
         None => default_root(name, rootless)?,
     };
     let root_is_explicit = global.value("root").is_some();
-    Ok(Runtime { name, root, root_is_explicit, rootless, systemd_cgroup, log })
+    Ok(Runtime { name, root, root_is_explicit, rootless, cgroup_driver, log })
 }
 
 fn version(name: &str) -> String {
     let own = env!("CARGO_PKG_VERSION");
-    let other = if name == "conex-runtime" { String::new() } else { format!("conex-runtime: {own}\n") };
-    format!("{name} version {own}\n{other}spec: {}\n", conex_spec::runtime::VERSION)
+    // Under a peer's name the first line is that peer's, which callers look for.
+    let commit = if name == "conex-runtime" { own.to_owned() } else { format!("conex-runtime {own}") };
+    format!("{name} version {own}\ncommit: {commit}\nspec: {}\n", conex_spec::runtime::VERSION)
 }
 
 fn help(name: &str, verb: &Verb) -> String {

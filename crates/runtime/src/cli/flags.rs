@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Flags that more than one verb has, and what their values mean.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::grammar::{Flag, Parsed, usage};
+use super::pattern::Pattern;
 use super::{Format, Runtime};
 use crate::create::Options;
-use crate::{Error, ErrorKind, Result, Wrap, spec};
+use crate::{Error, ErrorKind, Result, Wrap, container, spec};
 
 /// A flag with a value.
 pub(super) const fn option(long: &'static str, value: &'static str, help: &'static str) -> Flag {
@@ -31,18 +32,17 @@ pub(super) const DETACH: Flag = switch("detach", "do not wait for the process").
 pub(super) const FORMAT: Flag = option("format", "FORMAT", "table (default) or json").or('f');
 pub(super) const NO_PIVOT: Flag = switch("no-pivot", "do not use pivot_root (for a root filesystem in RAM)");
 pub(super) const NO_NEW_KEYRING: Flag = switch("no-new-keyring", "keep the caller's session keyring");
-/// crun's name for another file than config.json; only the usual one is taken.
-pub(super) const CONFIG: Flag = option("config", "FILE", "").or('f');
+pub(super) const CONFIG: Flag =
+    option("config", "FILE", "read FILE of the bundle (default: config.json)").or('f');
+pub(super) const REGEX: Flag =
+    switch("regex", "ID is a regular expression: every container that it is found in").or('r');
 
 /// The flags of `create` and `run`. Paths are made absolute: the bundle becomes the working directory.
 pub(super) fn options(parsed: &Parsed) -> Result<Options> {
-    if let Some(file) = parsed.value("config").filter(|file| Path::new(file) != Path::new("config.json")) {
-        let what = format!("--config {file}: only the bundle's config.json is supported");
-        return Err(Error::new(ErrorKind::Unsupported, what));
-    }
     Ok(Options {
         id: parsed.positional.first().cloned().unwrap_or_default(),
         bundle: absolute(parsed.value("bundle").unwrap_or("."))?,
+        config: parsed.value("config").unwrap_or("config.json").into(),
         console_socket: parsed.value("console-socket").map(absolute).transpose()?,
         pidfd_socket: parsed.value("pidfd-socket").map(absolute).transpose()?,
         pid_file: parsed.value("pid-file").map(absolute).transpose()?,
@@ -73,6 +73,20 @@ pub(super) fn format(parsed: &Parsed) -> Result<Format> {
         "json" => Ok(Format::Json),
         other => Err(usage(format!("invalid format option {other:?} (table or json)"))),
     }
+}
+
+/// Does something with the container that ID names, or with `--regex` with each one that it is found in: then one
+/// that fails keeps nobody else from their turn, and the first error is told in the end.
+pub(super) fn each(runtime: &Runtime, parsed: &Parsed, act: impl Fn(&str) -> Result<()>) -> Result<i32> {
+    let word = parsed.positional[0].as_str();
+    if !parsed.has("regex") {
+        return act(word).map(|()| 0);
+    }
+    let pattern = Pattern::parse(word)?;
+    let ids = container::ids(&runtime.root)?;
+    let chosen = ids.iter().filter(|id| pattern.is_in(id));
+    let outcomes: Vec<_> = chosen.map(|id| act(id).map_err(|error| error.wrap(id))).collect();
+    outcomes.into_iter().collect::<Result<()>>().map(|()| 0)
 }
 
 /// As runc words it: the callers' own messages are built around these.

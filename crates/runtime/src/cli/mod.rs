@@ -8,14 +8,16 @@ mod call;
 mod flags;
 mod grammar;
 mod log;
+mod pattern;
 mod verbs;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-pub use log::Log;
+pub use log::{Level, Log};
 
+use crate::cgroup::Driver;
 use crate::{Error, ErrorKind, Result};
 
 /// What every verb knows of the call.
@@ -29,7 +31,7 @@ pub struct Runtime {
     pub root_is_explicit: bool,
     /// `--rootless`; `None` is `auto`.
     pub rootless: Option<bool>,
-    pub systemd_cgroup: bool,
+    pub cgroup_driver: Driver,
     log: Log,
 }
 
@@ -41,15 +43,15 @@ pub enum Format {
 }
 
 impl Runtime {
-    /// Tells what is not an error. A log file gets it only with `--debug`: some of its readers expect one line.
+    /// Tells what is not an error.
     pub fn warn(&self, messages: &[String]) {
-        messages.iter().for_each(|message| self.log.warning(message));
+        messages.iter().for_each(|message| self.log.write(Level::Warning, message));
     }
 
     /// Tells what happens, with `--debug`.
     pub fn debug<S: AsRef<str>>(&self, message: impl FnOnce() -> S) {
-        if self.log.debug {
-            self.log.write("debug", message().as_ref());
+        if self.log.takes(Level::Debug) {
+            self.log.write(Level::Debug, message().as_ref());
         }
     }
 }

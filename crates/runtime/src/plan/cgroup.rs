@@ -17,18 +17,18 @@ impl Draft<'_> {
         resources.devices = device_rules(self.linux());
         self.warnings.extend(ignored(self.host.cgroup.version, &resources));
         if self.host.cgroup.version == Version::V1 && !resources.unified.is_empty() {
-            return Err(PlanError::new("linux.resources.unified needs cgroup v2, and this host has v1"));
+            return Err(PlanError::new(
+                "invalid configuration: linux.resources.unified needs cgroup v2, and this host has v1",
+            ));
         }
-        let driver = if self.host.cgroup.hierarchies.is_empty() && self.host.rootless {
-            Driver::Disabled
-        } else if self.request.systemd_cgroup {
-            return Err(self.no_systemd());
-        } else {
-            Driver::Cgroupfs
+        let driver = match self.request.cgroup_driver {
+            _ if self.host.cgroup.hierarchies.is_empty() && self.host.rootless => Driver::Disabled,
+            Driver::Systemd => return Err(self.no_systemd()),
+            asked => asked,
         };
         Ok(CgroupPlan {
             driver,
-            directories: self.directories(),
+            directories: if driver == Driver::Disabled { BTreeMap::new() } else { self.directories() },
             resources,
             best_effort: self.host.rootless,
             owner: self.owner(),

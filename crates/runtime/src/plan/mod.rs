@@ -33,6 +33,8 @@ mod seccomp;
 
 use conex_spec::runtime::{Config, Linux};
 
+use crate::cgroup::Driver;
+
 pub use data::*;
 pub use devices::device_rules;
 pub use exec::plan_exec;
@@ -48,7 +50,7 @@ pub struct Request {
     pub no_new_keyring: bool,
     /// `--preserve-fds` and the sockets of LISTEN_FDS.
     pub preserve_fds: u32,
-    pub systemd_cgroup: bool,
+    pub cgroup_driver: Driver,
 }
 
 /// What `plan` must know of the host. The caller finds it out.

@@ -2,17 +2,14 @@
 //! `delete`.
 
 use super::Verb;
-use crate::cli::flags::switch;
+use crate::cli::flags::{REGEX, each, switch};
 use crate::delete;
 
 pub(super) const VERB: Verb = Verb {
     name: "delete",
-    flags: &[switch("force", "kill it first; a missing container is no error").or('f')],
-    usage: "[--force] ID",
+    flags: &[switch("force", "kill it first; a missing container is no error").or('f'), REGEX],
+    usage: "[flags] ID",
     help: "take away what create made",
-    run: |runtime, parsed| {
-        delete::delete(runtime, &parsed.positional[0], parsed.has("force"))?;
-        Ok(0)
-    },
+    run: |runtime, parsed| each(runtime, parsed, |id| delete::delete(runtime, id, parsed.has("force"))),
     ..Verb::OF_ONE_CONTAINER
 };

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The verbs, one file each: its flags, its arguments, and the call of the function that does it.
 
+mod checkpoint;
 mod create;
 mod delete;
 mod exec;
@@ -76,6 +77,8 @@ pub(super) const ALL: &[Verb] = &[
     features::VERB,
     plan::VERB,
     lint::VERB,
+    checkpoint::CHECKPOINT,
+    checkpoint::RESTORE,
     monitor::VERB,
 ];
 

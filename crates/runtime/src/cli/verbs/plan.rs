@@ -2,14 +2,14 @@
 //! `plan`.
 
 use super::Verb;
-use crate::cli::flags::{BUNDLE, NO_NEW_KEYRING, NO_PIVOT, PRESERVE_FDS, options, switch, to_json};
+use crate::cli::flags::{BUNDLE, CONFIG, NO_NEW_KEYRING, NO_PIVOT, PRESERVE_FDS, options, switch, to_json};
 use crate::cli::grammar::Parsed;
 use crate::cli::{Runtime, print};
 use crate::{Error, ErrorKind, Result, bundle, create, plan};
 
 pub(super) const VERB: Verb = Verb {
     name: "plan",
-    flags: &[BUNDLE, NO_PIVOT, NO_NEW_KEYRING, PRESERVE_FDS, switch("json", "as JSON")],
+    flags: &[BUNDLE, CONFIG, NO_PIVOT, NO_NEW_KEYRING, PRESERVE_FDS, switch("json", "as JSON")],
     arguments: (0, 1),
     usage: "[--bundle DIR] [--json] [ID]",
     help: "print every step that create would take",
@@ -25,7 +25,7 @@ fn show(runtime: &Runtime, parsed: &Parsed) -> Result<String> {
     if options.id.is_empty() {
         options.id = "ID".into();
     }
-    let config = bundle::load(&options.bundle.to_string_lossy())?;
+    let config = bundle::load(&options.bundle.to_string_lossy(), &options.config)?;
     let plan = plan::plan(&config, &create::request(runtime, &options), &create::find_out(runtime)?)
         .map_err(|error| Error::new(ErrorKind::Config, error.message))?;
     if parsed.has("json") { to_json(&plan) } else { Ok(plan.to_string()) }

@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The runtime's command line: words, output and exit codes by which its callers know runc and crun.
+
+use std::fs;
+use std::os::unix::net::UnixDatagram;
+use std::path::Path;
+use std::time::Duration;
+
+use conex_testkit::bundle::Bundle;
+use conex_testkit::run::poll;
+use conex_testkit::{Run, Sandbox, needs, require};
+use serde_json::{Value, json};
+
+const VERBS: [&str; 16] = [
+    "create",
+    "start",
+    "run",
+    "exec",
+    "kill",
+    "delete",
+    "state",
+    "list",
+    "ps",
+    "pause",
+    "resume",
+    "spec",
+    "features",
+    "plan",
+    "checkpoint",
+    "restore",
+];
+
+#[test]
+fn every_verb_explains_itself_and_wrong_words_are_told() {
+    let sandbox = Sandbox::new();
+    let overview = sandbox.runtime(["--help"]).run().success().stdout;
+    assert_eq!(sandbox.runtime(["help"]).run().success().stdout, overview);
+    for verb in VERBS {
+        assert!(overview.lines().any(|line| line.trim_start().starts_with(verb)), "{verb}: {overview}");
+        let help = sandbox.runtime(["help", verb]).run().success().stdout;
+        assert!(help.starts_with(&format!("conex-runtime {verb}")), "{help}");
+    }
+    assert_eq!(
+        sandbox.runtime(["state", "--help"]).run().success().stdout,
+        sandbox.runtime(["help", "state"]).run().success().stdout
+    );
+
+    let wrong = sandbox.runtime(["state"]).run().exits(1).says("requires exactly 1 argument(s)");
+    assert!(wrong.stdout.starts_with("Incorrect Usage.\n\nconex-runtime state ID"), "{wrong}");
+    sandbox.runtime(["kill"]).run().exits(1).says("requires a minimum of 1 argument(s)");
+    sandbox.runtime(["kill", "a", "TERM", "b"]).run().exits(1).says("requires a maximum of 2 argument(s)");
+    sandbox.runtime(["exec"]).run().exits(1).says("requires a minimum of 1 argument(s)");
+    sandbox.runtime(["frobnicate"]).run().exits(1).says("no such command");
+    sandbox
+        .runtime(["state", "--colour", "a"])
+        .run()
+        .exits(1)
+        .says("flag provided but not defined: --colour");
+    sandbox.runtime(["--log-level", "loud", "list"]).run().exits(1).says("unknown log-level");
+    for verb in ["checkpoint", "restore"] {
+        sandbox.runtime([verb, "--image-path", "x", "a"]).run().exits(1).says("is not there yet");
+    }
+    sandbox.finish();
+}
+
+#[test]
+fn the_version_is_that_of_the_name_it_is_called_by() {
+    let sandbox = Sandbox::new();
+    let programs = sandbox.programs();
+    for name in ["runc", "crun"] {
+        let said = sandbox.command(programs.join(name)).arg("--version").run().success().stdout;
+        let lines: Vec<_> = said.lines().collect();
+        assert!(lines[0].starts_with(&format!("{name} version ")), "{said}");
+        assert!(lines.iter().any(|line| line.starts_with("commit: ")), "{said}");
+        assert!(lines.iter().any(|line| line.starts_with("spec: 1.")), "{said}");
+    }
+    sandbox.finish();
+}
+
+#[test]
+fn root_a_pattern_chooses_containers() {
+    needs!(require::root());
+    let sandbox = Sandbox::new();
+    needs!(Bundle::create(&sandbox.work(), &["sleep", "1000"]));
+    let ids: Vec<_> = ["web-1", "web-2", "db-1"].iter().map(|name| sandbox.id(name)).collect();
+    for id in &ids {
+        sandbox.runtime(["run", "--detach", id]).run().success();
+    }
+    let status = |id: &str| -> String {
+        let state = sandbox.runtime(["state", id]).run().success().stdout;
+        serde_json::from_str::<Value>(&state).unwrap()["status"].as_str().unwrap().to_owned()
+    };
+    sandbox.runtime(["kill", "--regex", "web-[0-9]+$", "KILL"]).run().success();
+    for id in &ids[..2] {
+        poll(Duration::from_secs(10), || (status(id) == "stopped").then_some(())).expect("stopped");
+    }
+    assert_eq!(status(&ids[2]), "running");
+    sandbox.runtime(["delete", "-r", "["]).run().exits(1).says("a bracket is not closed");
+
+    // The one that still runs is refused; that does not save the others.
+    sandbox.runtime(["delete", "--regex", "1$"]).run().exits(1).says(&format!("{}: cannot delete", ids[2]));
+    assert_eq!(sandbox.runtime(["list", "-q"]).run().stdout, format!("{}\n{}\n", ids[2], ids[1]));
+    sandbox.runtime(["delete", "--force", "--regex", "."]).run().success();
+    assert_eq!(sandbox.runtime(["list", "-q"]).run().stdout, "");
+    sandbox.runtime(["delete", "--regex", "."]).run().success();
+    sandbox.finish();
+}
+
+#[test]
+fn root_a_paused_container_is_deleted_by_force() {
+    needs!(require::root());
+    let sandbox = Sandbox::new();
+    needs!(Bundle::create(&sandbox.work(), &["sleep", "1000"]));
+    let id = sandbox.id("a");
+    sandbox.runtime(["run", "-d", &id]).run().success();
+    sandbox.runtime(["pause", &id]).run().success();
+    sandbox.runtime(["delete", "--force", &id]).run_with(b"", Duration::from_secs(20)).success();
+    sandbox.finish();
+}
+
+#[test]
+fn root_without_a_cgroup_a_container_stays_in_its_creators() {
+    needs!(require::root());
+    let sandbox = Sandbox::new();
+    let mut bundle = needs!(Bundle::create(&sandbox.work(), &["sleep", "1000"]));
+    bundle.change(|config| {
+        config["linux"]["namespaces"].as_array_mut().unwrap().retain(|entry| entry["type"] != "cgroup");
+    });
+    let id = sandbox.id("a");
+    sandbox.runtime(["--cgroup-manager", "disabled", "run", "-d", &id]).run().success();
+    let state: Value = serde_json::from_str(&sandbox.runtime(["state", &id]).run().stdout).unwrap();
+    let of = |pid: &str| fs::read_to_string(Path::new("/proc").join(pid).join("cgroup")).unwrap();
+    assert_eq!(of(&state["pid"].to_string()), of("self"));
+    sandbox.runtime(["exec", &id, "true"]).run().success();
+    assert_eq!(sandbox.runtime(["ps", "-f", "json", &id]).run().stdout, format!("[{}]\n", state["pid"]));
+    sandbox.runtime(["pause", &id]).run().exits(1);
+    sandbox.runtime(["delete", "-f", &id]).run().success();
+    sandbox.runtime(["--cgroup-manager", "docker", "list"]).run().exits(1).says("unknown cgroup manager");
+    sandbox.finish();
+}
+
+#[test]
+fn root_another_file_of_the_bundle_is_the_configuration() {
+    needs!(require::root());
+    let sandbox = Sandbox::new();
+    needs!(Bundle::create(&sandbox.work(), &["echo", "other"]));
+    fs::rename(sandbox.work().join("config.json"), sandbox.work().join("other.json")).unwrap();
+    let id = sandbox.id("a");
+    let run = |words: &[&str]| sandbox.runtime(["run"].iter().chain(words)).run();
+    assert_eq!(run(&["--config", "other.json", &id]).success().stdout, "other\n");
+    assert_eq!(
+        run(&[&id, "-f", sandbox.work().join("other.json").to_str().unwrap()]).success().stdout,
+        "other\n"
+    );
+    run(&[&id]).exits(1).says("config.json not found");
+    fs::write(sandbox.work().join("other.json"), json!({"ociVersion": 1}).to_string()).unwrap();
+    run(&["--config=other.json", &id]).exits(1).says("other.json:1:15: /ociVersion:");
+    sandbox.finish();
+}
+
+/// What arrives at a socket that is put where the runtime looks for a log service.
+#[track_caller]
+fn logged(place: &str, socket: &str, destination: &str) -> String {
+    let sandbox = Sandbox::new();
+    let directory = sandbox.path("service");
+    fs::create_dir(&directory).expect("a new directory");
+    let service = UnixDatagram::bind(directory.join(socket)).expect("a socket");
+    service.set_read_timeout(Some(Duration::from_secs(20))).expect("a limit");
+    let script = format!("mkdir -p {place} && mount --bind \"$0\" {place} && exec \"$@\"");
+    let run = sandbox.runtime(["--log", destination, "state", "nobody"]);
+    let mut unshare = sandbox.command("unshare");
+    unshare.args([
+        "--mount",
+        "--propagation",
+        "private",
+        "sh",
+        "-c",
+        &format!("mount -t tmpfs run /run; {script}"),
+    ]);
+    unshare.arg(&directory).arg(run.get_program()).args(run.get_args());
+    // Those who read standard error find it there too.
+    unshare.run().exits(1).says("container does not exist");
+    let mut datagram = [0; 1024];
+    let length = service.recv(&mut datagram).expect("a message");
+    sandbox.finish();
+    String::from_utf8_lossy(&datagram[..length]).into_owned()
+}
+
+#[test]
+fn root_errors_reach_syslog_and_the_journal() {
+    needs!(require::root());
+    let message = logged("/dev", "log", "syslog:web");
+    assert!(
+        message.starts_with("<11>web[") && message.ends_with("]: container does not exist"),
+        "{message:?}"
+    );
+    let message = logged("/run/systemd/journal", "socket", "journald:web");
+    assert!(message.contains("SYSLOG_IDENTIFIER=web\n") && message.contains("PRIORITY=3\n"), "{message:?}");
+    assert!(message.ends_with("container does not exist\n"), "{message:?}");
+}
