@@ -6,6 +6,7 @@ use std::process::Stdio;
 
 use anyhow::Result;
 use conex_testkit::require;
+use conex_testkit::vm::{self, System};
 
 use crate::shell;
 
@@ -47,6 +48,8 @@ pub const TEST: &[Package] = &[
     package("strace", "strace", "kills and fails at exact system calls"),
     package("setfattr", "attr", "puts xattrs into images"),
     package("qemu-system-x86_64", "qemu-system-x86", "boots another kernel"),
+    package("depmod", "kmod", "indexes that kernel's modules"),
+    package("mkfs.ext4", "e2fsprogs", "makes disks for it"),
     package("ip", "iproute2", "looks at interfaces"),
     package("ps", "procps", "looks at processes"),
     package("jq", "jq", "a line of the walkthrough"),
@@ -107,11 +110,13 @@ pub fn musl_target() -> bool {
     added.is_ok() && require::program("musl-gcc").is_ok()
 }
 
-/// Unpacks a Debian kernel where the virtual machine's tests look for it.
-pub fn vm_kernel() -> Result<()> {
-    match conex_testkit::vm::fetch_kernel() {
-        Ok(kernel) => println!("    kernel for the virtual machine: {}", kernel.display()),
-        Err(reason) => println!("    no kernel for the virtual machine: {reason}"),
+/// Makes what the virtual machines of the tests consist of.
+pub fn machines() -> Result<()> {
+    for (kernel, system) in [(None, System::Busybox), (None, System::Systemd)] {
+        match vm::prepare(kernel, system) {
+            Ok(()) => println!("    for virtual machines: kernel and {system:?} are there"),
+            Err(reason) => println!("    no virtual machine with {system:?}: {reason}"),
+        }
     }
     Ok(())
 }

@@ -10,6 +10,7 @@ mod host;
 mod shell;
 mod sizes;
 mod test;
+mod vm;
 
 use std::process::ExitCode;
 
@@ -24,6 +25,15 @@ cargo xtask VERB
       --offline        install nothing
   dist                 both programs, static and stripped, in target/dist/, with their other names as links
   bench start|pull     tables against peers and floors, from one run; [--rounds N]
+  vm [OPTIONS] -- CMD  runs a command in a virtual machine with both programs; its output, its exit status
+      --kernel V       5.10, 6.1, 6.12, …; else what Debian installs here
+      --debian         Debian's programs instead of busybox; --systemd: with systemd as process 1
+      --selinux        with Debian's policy enforced
+      --memory MIB, --cpus N, --limit SECONDS, --append WORDS (to the kernel's command line)
+      --share DIR      is /share there, the working directory; /share/out comes back to DIR/out
+      --disk FILE      is /disk there, and keeps its content
+      --program FILE   on the path there, too; may be repeated
+      --console        shows what the kernel said
   check-deps           arrows between rooms, the runtime's whitelist, licences, bans, duplicates
   sizes                the longest files and functions
 ";
@@ -32,7 +42,8 @@ fn main() -> ExitCode {
     let mut args = std::env::args().skip(1);
     let verb = args.next().unwrap_or_default();
     let rest: Vec<String> = args.collect();
-    let wants_help = rest.iter().any(|word| word == "--help" || word == "-h");
+    let wants_help =
+        rest.iter().take_while(|word| *word != "--").any(|word| word == "--help" || word == "-h");
     let result = match verb.as_str() {
         _ if wants_help => help(),
         "demo" => demo::main(&rest),
@@ -40,6 +51,7 @@ fn main() -> ExitCode {
         "dist" => dist::main(),
         "bench" => bench::main(&rest),
         "check-deps" => check_deps::main(),
+        "vm" => return vm::main(&rest),
         "sizes" => sizes::main(),
         "" | "help" | "--help" | "-h" => help(),
         other => Err(anyhow::anyhow!("no verb {other:?}\n\n{HELP}")),

@@ -48,7 +48,7 @@ pub fn main(words: &[String]) -> Result<()> {
     if !options.offline {
         shell::stage("what tests need", || {
             host::install(&[host::BUILD, host::DEMO, host::TEST])?;
-            host::vm_kernel()
+            host::machines()
         })?;
     }
     if options.only.is_none() {

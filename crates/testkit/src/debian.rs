@@ -119,7 +119,7 @@ fn pack(tree: &Path, archive: &Path) -> Requirement {
 }
 
 /// Where this host gets Debian from, and which release: apt's first index of packages.
-fn mirror() -> Requirement<(String, String)> {
+pub(crate) fn mirror() -> Requirement<(String, String)> {
     let mut apt = Command::new(program("apt-get")?);
     apt.args([
         "indextargets",

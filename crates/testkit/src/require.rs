@@ -57,6 +57,8 @@ pub fn package_of(program: &str) -> &str {
         "newuidmap" | "newgidmap" => "uidmap",
         "qemu-system-x86_64" => "qemu-system-x86",
         "busybox" => "busybox-static",
+        "depmod" => "kmod",
+        "mkfs.ext4" => "e2fsprogs",
         "setfattr" | "getfattr" => "attr",
         "ip" => "iproute2",
         "unshare" | "setpriv" | "nsenter" => "util-linux",
