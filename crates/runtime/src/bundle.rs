@@ -6,9 +6,10 @@
 //! path, got "srv"`.
 #![expect(clippy::disallowed_methods, reason = "a bundle is the caller's")]
 
+use std::io::Read;
 use std::path::Path;
 
-use conex_spec::runtime::{Config, Process, Violation, read, validate};
+use conex_spec::runtime::{Config, Process, Resources, Violation, read, validate};
 
 use crate::{Error, ErrorKind, Result, Wrap};
 
@@ -26,13 +27,27 @@ pub fn load_process(path: &str) -> Result<Process> {
     read_file(path, path, Process::validate)
 }
 
+/// Reads and validates the `--resources` of `update`; `-` is standard input.
+pub fn load_resources(path: &str) -> Result<Resources> {
+    match path {
+        "-" => parse(&all_of(std::io::stdin(), "standard input")?, "standard input", Resources::validate),
+        _ => read_file(path, path, Resources::validate),
+    }
+}
+
 /// Every mistake is a line of the message, each beginning with `name`.
 fn read_file<T>(path: &str, name: &str, rules: fn(&T) -> Vec<Violation>) -> Result<T>
 where
     T: serde::de::DeserializeOwned,
 {
-    let text = contents(path)?;
-    read(&text, rules).map_err(|mistakes| {
+    parse(&contents(path)?, name, rules)
+}
+
+fn parse<T>(text: &[u8], name: &str, rules: fn(&T) -> Vec<Violation>) -> Result<T>
+where
+    T: serde::de::DeserializeOwned,
+{
+    read(text, rules).map_err(|mistakes| {
         let lines: Vec<_> = mistakes.iter().map(|mistake| format!("{name}:{mistake}")).collect();
         Error::new(ErrorKind::Config, lines.join("\n"))
     })
@@ -40,7 +55,6 @@ where
 
 /// The text of a file that should be JSON.
 pub(crate) fn contents(path: &str) -> Result<Vec<u8>> {
-    use std::io::Read;
     let file = std::fs::File::open(path).map_err(|error| match error.kind() {
         // Callers know this sentence.
         std::io::ErrorKind::NotFound => {
@@ -48,8 +62,12 @@ pub(crate) fn contents(path: &str) -> Result<Vec<u8>> {
         }
         _ => Error::from(error).wrap(format_args!("open {path}")),
     })?;
+    all_of(file, path)
+}
+
+fn all_of(source: impl Read, path: &str) -> Result<Vec<u8>> {
     let mut text = Vec::new();
-    file.take(LARGEST + 1).read_to_end(&mut text).wrap(|| format!("read {path}"))?;
+    source.take(LARGEST + 1).read_to_end(&mut text).wrap(|| format!("read {path}"))?;
     if text.len() as u64 > LARGEST {
         return Err(Error::new(ErrorKind::Config, format!("{path}: is larger than {LARGEST} bytes")));
     }

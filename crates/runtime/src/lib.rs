@@ -38,5 +38,6 @@ pub mod spec;
 mod start;
 mod state;
 mod sync;
+mod update;
 
 pub use error::{Error, ErrorKind, Result, Wrap};

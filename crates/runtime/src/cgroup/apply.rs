@@ -50,7 +50,8 @@ impl Cgroup {
         }
     }
 
-    fn version(&self) -> Version {
+    /// Which files it has.
+    pub fn version(&self) -> Version {
         if is_v2(&self.directories) { Version::V2 } else { Version::V1 }
     }
 

@@ -18,6 +18,7 @@ mod run;
 mod spec;
 mod start;
 mod state;
+mod update;
 
 use super::Runtime;
 use super::grammar::{Flag, Order, Parsed};
@@ -73,6 +74,7 @@ pub(super) const ALL: &[Verb] = &[
     ps::VERB,
     pause::VERB,
     resume::VERB,
+    update::VERB,
     spec::VERB,
     features::VERB,
     plan::VERB,
