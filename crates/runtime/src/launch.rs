@@ -136,7 +136,8 @@ pub(crate) fn launch(birth: &Birth<'_>, body: impl FnOnce(Channel) -> i32) -> Re
         Spawn { cgroup: birth.cgroup, keep: Some(&keep), preserve: birth.preserve, ..Spawn::default() };
     if birth.needs_stage() {
         let stage = process::spawn(&request, || stage(birth, &inside, body))?;
-        drop(theirs);
+        // With an end of it still open here, the end of a stage that is killed would never be heard of.
+        drop((theirs, inside));
         let child = wait_for_birth(&ours);
         // The stage's own status says nothing that its message did not.
         process::wait(stage.pidfd.as_fd())?;

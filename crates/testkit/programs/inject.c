@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Runs a command and does one thing to it, at one system call of one of its processes.
+ *
+ *   inject WHICH NTH kill  REPORT COMMAND…     SIGKILL instead of the NTH call of process WHICH
+ *   inject WHICH NTH ERRNO REPORT COMMAND…     that call is not made and answers with ERRNO (a number)
+ *   inject 0 0 count REPORT COMMAND…           nothing; REPORT lists the calls that were made
+ *
+ * Processes are numbered in the order of their birth, the command itself is 0; calls of each from 1. Unlike strace's
+ * injection, which counts every kind of call by itself, this reaches each call of each process exactly once.
+ *
+ * REPORT gets a line "<which> <nth> <number of the call>" for every call (count), or for the one that was hit; it
+ * stays empty if there was no such call. The status is the command's, 128 + n after signal n. When the command ends
+ * so does this, and the kernel lets go of what it has left running (a container).
+ *
+ * x86-64 only: it reads the call's number from orig_rax. See ptrace(2).
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <signal.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ptrace.h>
+#include <sys/user.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum { MAX = 64 };
+
+static struct tracee {
+  pid_t pid;
+  long calls;  /* entered so far */
+  int inside;  /* between entry and exit of a call */
+  int failing; /* this call's answer is to be replaced */
+} tracees[MAX];
+static int count;
+static int started; /* the command has been executed; what this program does in its child does not count */
+static FILE *report;
+
+static struct tracee *find(pid_t pid) {
+  for (int i = 0; i < count; i++)
+    if (tracees[i].pid == pid) return &tracees[i];
+  /* A child can stop for the first time before its parent's event is seen. */
+  if (count == MAX) _exit(125);
+  tracees[count] = (struct tracee){.pid = pid};
+  return &tracees[count++];
+}
+
+static void poke(pid_t pid, size_t offset, long value) {
+  ptrace(PTRACE_POKEUSER, pid, (void *)offset, (void *)value);
+}
+
+/* At the entry of a call, and at its exit. */
+static void syscall_stop(struct tracee *one, int which, long nth, const char *action) {
+  long number = ptrace(PTRACE_PEEKUSER, one->pid, (void *)offsetof(struct user_regs_struct, orig_rax), 0);
+  one->inside = !one->inside;
+  if (!one->inside) {
+    if (one->failing) poke(one->pid, offsetof(struct user_regs_struct, rax), -atol(action));
+    one->failing = 0;
+    return;
+  }
+  if (!started) return;
+  one->calls++;
+  int counting = strcmp(action, "count") == 0;
+  int hit = one - tracees == which && one->calls == nth;
+  if (counting || hit) {
+    fprintf(report, "%d %ld %ld\n", (int)(one - tracees), one->calls, number);
+    fflush(report);
+  }
+  if (counting || !hit) return;
+  if (strcmp(action, "kill") == 0) {
+    kill(one->pid, SIGKILL);
+  } else {
+    one->failing = 1;
+    poke(one->pid, offsetof(struct user_regs_struct, orig_rax), -1);
+  }
+}
+
+int main(int argc, char **argv) {
+  if (argc < 6) return 126;
+  int which = atoi(argv[1]);
+  long nth = atol(argv[2]);
+  report = fopen(argv[4], "we");
+  int gate[2];
+  if (!report || pipe(gate)) return 126;
+  pid_t command = fork();
+  if (command == 0) {
+    char byte;
+    close(gate[1]);
+    if (read(gate[0], &byte, 1) != 1) _exit(126);
+    close(gate[0]);
+    execv(argv[5], argv + 5);
+    _exit(127);
+  }
+  long options = PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACEEXEC | PTRACE_O_TRACEFORK | PTRACE_O_TRACEVFORK |
+                 PTRACE_O_TRACECLONE;
+  if (ptrace(PTRACE_SEIZE, command, 0, (void *)options)) return 126;
+  find(command);
+  if (write(gate[1], "", 1) != 1) return 126;
+  close(gate[0]);
+  close(gate[1]);
+  /* It runs until its next stop; from here on it stops at every call. */
+  ptrace(PTRACE_INTERRUPT, command, 0, 0);
+  for (;;) {
+    int status;
+    pid_t pid = waitpid(-1, &status, __WALL);
+    if (pid < 0) return 125;
+    struct tracee *one = find(pid);
+    if (WIFEXITED(status) || WIFSIGNALED(status)) {
+      if (pid == command) return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+      continue;
+    }
+    int event = status >> 16, stopped_by = WSTOPSIG(status), deliver = 0;
+    if (stopped_by == (SIGTRAP | 0x80)) {
+      syscall_stop(one, which, nth, argv[3]);
+    } else if (event == PTRACE_EVENT_FORK || event == PTRACE_EVENT_VFORK || event == PTRACE_EVENT_CLONE) {
+      unsigned long child = 0;
+      ptrace(PTRACE_GETEVENTMSG, pid, 0, &child);
+      find((pid_t)child);
+    } else if (event == PTRACE_EVENT_EXEC) {
+      started = 1;
+    } else if (event == 0) {
+      deliver = stopped_by;
+    }
+    ptrace(PTRACE_SYSCALL, pid, 0, (void *)(long)deliver);
+  }
+}
