@@ -74,6 +74,8 @@ pub struct RecordedConfig {
 }
 
 const FORMAT: u32 = 1;
+/// How long a killed process may take to end. More is a stuck kernel, or a cgroup above that somebody has frozen.
+const PATIENCE_MS: u32 = 10_000;
 const STATE_FILE: &str = "state.json";
 const CONFIG_FILE: &str = "config.json";
 const FIFO: &str = "exec.fifo";
@@ -310,20 +312,28 @@ impl Container {
     /// Kills the first process, if it is there, and waits for its end.
     pub fn kill_init(&self) -> Result<()> {
         let Some(init) = self.init()? else { return Ok(()) };
-        process::send_signal(init.as_fd(), signal::KILL)?;
-        let cgroup = self.cgroup();
-        // A frozen process does not die (cgroup v1).
-        if cgroup.is_frozen().unwrap_or(false) {
-            cgroup.thaw().wrap(|| "thaw the container to end it")?;
+        match process::send_signal(init.as_fd(), signal::KILL) {
+            Err(gone) if gone.errno() == Errno::SRCH => return Ok(()),
+            outcome => outcome?,
         }
-        process::wait_for_end(init.as_fd(), None)?;
-        Ok(())
+        self.thaw_for_signal()?;
+        if process::wait_for_end(init.as_fd(), Some(PATIENCE_MS))? {
+            return Ok(());
+        }
+        let what = format!("process {} was killed and does not end", self.record.init_process_pid);
+        Err(Error::new(ErrorKind::State, what))
+    }
+
+    /// What is frozen does not die of a signal (cgroup v1).
+    pub fn thaw_for_signal(&self) -> Result<()> {
+        let cgroup = self.cgroup();
+        if self.record.conex.owns_cgroup && cgroup.is_frozen()? { cgroup.thaw() } else { Ok(()) }
     }
 
     /// Kills what runs and removes what was made: processes, cgroup, directory.
     pub fn destroy(self) -> Result<()> {
-        let cgroup = self.cgroup();
         self.kill_init()?;
+        let cgroup = self.cgroup();
         let occupied = cgroup.processes().is_ok_and(|processes| !processes.is_empty());
         // Until it was found empty, whoever is in a cgroup of this name belongs to somebody else.
         let is_ours = !occupied || self.record.conex.owns_cgroup;

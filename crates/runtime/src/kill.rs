@@ -3,7 +3,7 @@
 
 use std::os::fd::AsFd;
 
-use conex_spec::runtime::{NamespaceKind, Status};
+use conex_spec::runtime::NamespaceKind;
 use conex_sys::{process, signal};
 
 use crate::cli::Runtime;
@@ -28,11 +28,7 @@ pub(crate) fn kill(runtime: &Runtime, id: &str, word: &str, all: bool) -> Result
         Err(gone) if gone.errno() == conex_sys::Errno::SRCH => return Err(not_running()),
         outcome => outcome?,
     }
-    // A frozen process does not die (cgroup v1).
-    if number == signal::KILL && container.status()? == Status::Paused {
-        container.cgroup().thaw()?;
-    }
-    Ok(())
+    if number == signal::KILL { container.thaw_for_signal() } else { Ok(()) }
 }
 
 fn kill_all(container: &Container, number: i32) -> Result<()> {
