@@ -80,7 +80,11 @@ impl<'a> Scene<'a> {
 
     /// What `state` says is so: who is created waits and can be started, who runs has become the program.
     fn check_state(&self, id: &str, at: &str) {
-        let Some((status, pid)) = self.status(id) else { return };
+        let Some((status, pid)) = self.status(id) else {
+            let created = self.do_verb(&["create", id]);
+            assert!(created.status.success(), "{at}: does not exist, but cannot be created\n{created}");
+            return;
+        };
         let name = || fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
         match status.as_str() {
             "created" => {
@@ -130,15 +134,15 @@ fn with_id<'w>(words: &'w str, id: &'w str) -> Vec<&'w str> {
 
 /// A verb, and the verbs that bring a container where it fits.
 const VERBS: [(&str, &[&str], usize); 9] = [
-    ("create ID", &[], 40),
-    ("start ID", &["create ID"], 16),
-    ("exec ID true", &["run -d ID"], 20),
-    ("kill ID KILL", &["run -d ID"], 5),
-    ("pause ID", &["run -d ID"], 5),
-    ("resume ID", &["run -d ID", "pause ID"], 5),
-    ("delete ID", &["create ID"], 10),
-    ("delete --force ID", &["run -d ID"], 10),
-    ("run -d ID", &[], 20),
+    ("create ID", &[], 20),
+    ("start ID", &["create ID"], 8),
+    ("exec ID true", &["run -d ID"], 12),
+    ("kill ID KILL", &["run -d ID"], 3),
+    ("pause ID", &["run -d ID"], 3),
+    ("resume ID", &["run -d ID", "pause ID"], 3),
+    ("delete ID", &["create ID"], 6),
+    ("delete --force ID", &["run -d ID"], 6),
+    ("run -d ID", &[], 10),
 ];
 
 /// A container with something of everything: a mount of the host, limits, masks, hooks.
@@ -178,7 +182,7 @@ fn kill_everywhere(mut scene: Scene<'_>) {
         }
     }
     println!("killed {kills} times; the slowest delete --force took {:?}", scene.slowest);
-    assert!(kills > 100, "killed only {kills} times");
+    assert!(kills > 50, "killed only {kills} times");
 }
 
 #[test]

@@ -7,18 +7,18 @@
 //!      state.json           0600   runc's keys; replaced whole (docs/formats/container-state.md)
 //!      config.json          0600   the bundle's configuration as it was created
 //!      .exec.fifo           0600   while the container is being created
-//!      exec.fifo                   renamed so once it is; init waits for a byte; `start` writes it, removes the name
+//!      exec.fifo                   renamed so once it is; init waits for a byte; `start` writes it, then removes the name
 //! ```
 //!
-//! The status is never stored, it follows from facts: is the process of this pid, start time and boot there, is
-//! there a fifo, is the cgroup frozen. So there is nothing that a killed runtime could leave wrong.
+//! The status is never stored, it follows from facts: is the process of this pid, start time and boot there, does
+//! it read the fifo, is the cgroup frozen. So there is nothing that a killed runtime could leave wrong.
 #![expect(clippy::disallowed_methods, reason = "the state root is the host's")]
 
 use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, File, TryLockError};
 use std::io::ErrorKind as IoErrorKind;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -125,15 +125,21 @@ impl Container {
         let directory = root.join(id);
         let wrap = || format!("create {}", directory.display());
         DirBuilder::new().recursive(true).mode(0o700).create(root).wrap(wrap)?;
-        match DirBuilder::new().mode(0o700).create(&directory) {
-            Err(error) if error.kind() != IoErrorKind::AlreadyExists => return Err(error).wrap(wrap),
-            _ => {}
-        }
+        let found = match DirBuilder::new().mode(0o700).create(&directory) {
+            Err(error) if error.kind() == IoErrorKind::AlreadyExists => true,
+            outcome => outcome.map(|()| false).wrap(wrap)?,
+        };
         let exists = || Error::new(ErrorKind::Exists, "container with given ID already exists");
         let lock = File::open(&directory).wrap(wrap)?;
         lock.try_lock().map_err(|_| exists())?;
         if !is_at(&lock, &directory) || directory.join(STATE_FILE).exists() {
             return Err(exists());
+        }
+        if found {
+            // Without a state they are what a killed `create` or `delete` has left.
+            for name in [CONFIG_FILE, FIFO, HIDDEN_FIFO] {
+                fs::remove_file(directory.join(name)).ok();
+            }
         }
         let record = Record {
             id: id.to_owned(),
@@ -268,7 +274,16 @@ impl Container {
         if self.cgroup().is_frozen().unwrap_or(false) {
             return Ok(Status::Paused);
         }
-        Ok(if self.fifo().exists() { Status::Created } else { Status::Running })
+        Ok(if self.waits_at_fifo() { Status::Created } else { Status::Running })
+    }
+
+    /// A name without a reader is what a `start` left that was killed before it could remove it.
+    fn waits_at_fifo(&self) -> bool {
+        match open_fifo(&self.fifo()) {
+            Ok(_) => true,
+            Err(error) if error.kind() == IoErrorKind::NotFound => false,
+            Err(error) => error.raw_os_error() != Some(Errno::NXIO.raw_os_error()),
+        }
     }
 
     fn is_locked_by_another(&self) -> bool {
@@ -346,6 +361,13 @@ impl Container {
         }
         fs::remove_dir_all(&self.directory).wrap(|| format!("remove {}", self.directory.display()))
     }
+}
+
+/// The writing end, without waiting: `ENXIO` if nobody reads. Opening and closing it tells the reader nothing, for
+/// that holds both ends.
+pub(crate) fn open_fifo(path: &Path) -> std::io::Result<File> {
+    const NONBLOCK: i32 = 0o4000;
+    File::options().write(true).custom_flags(NONBLOCK).open(path)
 }
 
 /// Whether an open directory still is what `path` names.

@@ -9,7 +9,6 @@
 
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use conex_spec::runtime::{Config, Hooks, IdMapping, NamespaceKind, Rlimit, Status};
@@ -260,17 +259,15 @@ pub(crate) fn adjust_oom_score(pid: i32, value: i32) -> Result<()> {
     std::fs::write(&path, value.to_string()).wrap(|| format!("write {path}"))
 }
 
-/// The fifo that `start` writes to. The new process gets its reading end, so that nobody but the container's owner
-/// needs any right to the name.
+/// The fifo that `start` writes to. The new process gets it open, so that nobody but the container's owner needs any
+/// right to the name; and both ends of it, so that nothing but a byte ends its waiting: it would also end with the
+/// last writer, that is with a `start` that is killed, or a `state` that looks whether somebody waits.
 fn make_fifo(container: &Container) -> Result<OwnedFd> {
     let path = container.hidden_fifo();
     file::make_fifo(&path, 0o600)?;
-    let fifo = File::options().read(true).custom_flags(NONBLOCK).open(&path).wrap(|| "open the fifo")?;
+    let fifo = File::options().read(true).write(true).open(&path).wrap(|| "open the fifo")?;
     Ok(OwnedFd::from(fifo))
 }
-
-/// O_NONBLOCK.
-const NONBLOCK: i32 = 0o4000;
 
 fn open_sources(plan: &Plan) -> Result<Vec<OwnedFd>> {
     plan.before_clone

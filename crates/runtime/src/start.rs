@@ -5,16 +5,14 @@
 //! that the program runs; poststart hooks wait for that.
 #![expect(clippy::disallowed_methods, reason = "the state root is the host's")]
 
-use std::fs::File;
 use std::io::Write;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::fs::OpenOptionsExt;
 
 use conex_spec::runtime::{Hook, Status};
 use conex_sys::{Errno, process, signal, socket};
 
 use crate::cli::Runtime;
-use crate::container::Container;
+use crate::container::{Container, open_fifo};
 use crate::hooks::{self, Environment};
 use crate::{Error, ErrorKind, Result, Wrap};
 
@@ -35,16 +33,16 @@ pub(crate) fn start(runtime: &Runtime, id: &str) -> Result<()> {
 
 /// For `start` and `run`.
 pub(crate) fn start_container(container: &Container, poststart: &[Hook]) -> Result<()> {
-    const NONBLOCK: i32 = 0o4000;
     let path = container.fifo();
     let gone = |error: std::io::Error| match error.raw_os_error().map(Errno::from_raw_os_error) {
         Some(Errno::NXIO) => Error::new(ErrorKind::State, "cannot start a container that has stopped"),
         _ => Error::from(error).wrap(format_args!("open {}", path.display())),
     };
-    let mut fifo = File::options().write(true).custom_flags(NONBLOCK).open(&path).map_err(gone)?;
-    // The name goes first: a start that is killed in between leaves a container that waits, and that can be deleted.
-    std::fs::remove_file(&path).wrap(|| "remove the fifo")?;
+    let mut fifo = open_fifo(&path).map_err(gone)?;
     fifo.write_all(b"0").wrap(|| "tell the container to start")?;
+    // Only now: a start that is killed before leaves a container that can be started again, and one that is killed
+    // in between a name that nobody reads, which means nothing.
+    std::fs::remove_file(&path).wrap(|| "remove the fifo")?;
     if poststart.is_empty() {
         return Ok(());
     }
