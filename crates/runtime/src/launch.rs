@@ -19,6 +19,7 @@ use conex_spec::runtime::{NamespaceKind, TimeOffset};
 use conex_sys::namespace::{self, Kind};
 use conex_sys::process::{self, Child, Spawn};
 use conex_sys::procfs::Procfs;
+use conex_sys::socket;
 
 use crate::sync::{Channel, Message};
 use crate::{Error, ErrorKind, Result, Wrap};
@@ -136,9 +137,8 @@ pub(crate) fn launch(birth: &Birth<'_>, body: impl FnOnce(Channel) -> i32) -> Re
         Spawn { cgroup: birth.cgroup, keep: Some(&keep), preserve: birth.preserve, ..Spawn::default() };
     if birth.needs_stage() {
         let stage = process::spawn(&request, || stage(birth, &inside, body))?;
-        // With an end of it still open here, the end of a stage that is killed would never be heard of.
         drop((theirs, inside));
-        let child = wait_for_birth(&ours);
+        let child = wait_for_birth(&ours, &stage);
         // The stage's own status says nothing that its message did not.
         process::wait(stage.pidfd.as_fd())?;
         return Ok((child?, ours));
@@ -152,8 +152,12 @@ pub(crate) fn launch(birth: &Birth<'_>, body: impl FnOnce(Channel) -> i32) -> Re
     Ok((child, ours))
 }
 
-fn wait_for_birth(channel: &Channel) -> Result<Child> {
-    match channel.receive()? {
+/// A stage that is killed may have made a process before, which waits for a word and so holds the channel open: only
+/// its own end tells.
+fn wait_for_birth(channel: &Channel, stage: &Child) -> Result<Child> {
+    socket::wait_readable(&[channel.as_fd(), stage.pidfd.as_fd()], None)?;
+    let said = socket::wait_readable(&[channel.as_fd()], Some(0))?.is_some();
+    match if said { channel.receive()? } else { None } {
         Some(Message::Born(pid)) => Ok(Child { pid, pidfd: process::open(pid)? }),
         Some(Message::Failed(error)) => Err(error),
         Some(other) => Err(Error::new(ErrorKind::Os, format!("unexpected message {other:?}"))),
