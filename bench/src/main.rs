@@ -2,7 +2,7 @@
 //! `conex-bill BILL PROGRAM ARGS…` runs a program and writes what it cost into the file `BILL`:
 //!
 //! ```text
-//! <exit code> <wall ns> <user us> <system us> <peak resident KiB>
+//! <exit code> <wall ns> <user us> <system us> <peak resident KiB> <page faults>
 //! ```
 //!
 //! A program by itself, and static, because a child's peak resident set is never below that of its starter: this
@@ -29,7 +29,8 @@ fn main() -> ExitCode {
     match waited {
         Ok((exit, usage)) => {
             let (user, system) = (usage.user.as_micros(), usage.system.as_micros());
-            let line = format!("{} {} {user} {system} {}\n", exit.code(), wall.as_nanos(), usage.peak_rss);
+            let (wall, rss, faults) = (wall.as_nanos(), usage.peak_rss, usage.faults);
+            let line = format!("{} {wall} {user} {system} {rss} {faults}\n", exit.code());
             std::fs::write(bill, line)
                 .map_or_else(|error| failure(&error.to_string()), |()| ExitCode::SUCCESS)
         }

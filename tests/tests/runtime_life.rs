@@ -41,6 +41,18 @@ fn root_run_gives_back_output_and_status() {
 }
 
 #[test]
+fn root_without_cgroups_a_container_stays_in_its_creators() {
+    needs!(require::root());
+    let sandbox = Sandbox::new();
+    let bundle = needs!(bundle(&sandbox, &["cat", "/proc/self/cgroup"]));
+    let mut run = sandbox.runtime(["--cgroup-manager", "disabled", "run", "--bundle"]);
+    let output = run.arg(&bundle.path).arg(sandbox.id("bare")).run().success();
+    let own = fs::read_to_string("/proc/self/cgroup").unwrap();
+    assert_eq!(output.stdout, own);
+    sandbox.finish();
+}
+
+#[test]
 fn root_every_status_is_told_and_every_verb_knows_when_it_fits() {
     needs!(require::root());
     let sandbox = Sandbox::new();

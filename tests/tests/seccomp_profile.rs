@@ -4,32 +4,8 @@
 use std::path::Path;
 
 use conex_testkit::bundle::Bundle;
-use conex_testkit::{Run, Sandbox, needs, require};
-use serde_json::{Value, json};
-
-const PROFILE: &str = "/usr/share/containers/seccomp.json";
-
-/// As an engine resolves it for a container without further capabilities.
-fn profile() -> require::Requirement<Value> {
-    let text = std::fs::read(PROFILE).map_err(|_| format!("needs {PROFILE}"))?;
-    let mut profile: Value = serde_json::from_slice(&text).map_err(|error| error.to_string())?;
-    let object = profile.as_object_mut().ok_or("a profile is an object")?;
-    object.remove("archMap");
-    object.insert("architectures".into(), json!(["SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32"]));
-    let rules = object["syscalls"].as_array_mut().ok_or("rules are a list")?;
-    rules.retain(|rule| {
-        let arches = rule["includes"]["arches"].as_array();
-        rule["includes"]["caps"].is_null()
-            && arches.is_none_or(|arches| arches.iter().any(|arch| arch == "amd64"))
-    });
-    for rule in rules {
-        let rule = rule.as_object_mut().ok_or("a rule is an object")?;
-        rule.retain(|key, value| {
-            ["names", "action", "args", "errnoRet"].contains(&key.as_str()) && !value.is_null()
-        });
-    }
-    Ok(profile)
-}
+use conex_testkit::{Run, Sandbox, needs, require, seccomp};
+use serde_json::Value;
 
 /// What the probes say inside a container of some runtime.
 fn probe(
@@ -59,7 +35,7 @@ fn probe(
 fn root_podmans_profile_means_the_same_as_with_runc() {
     needs!(require::root());
     let runc = needs!(require::program("runc"));
-    let profile = needs!(profile());
+    let profile = needs!(seccomp::podmans_profile());
     let sandbox = Sandbox::new();
     for no_new_privileges in [true, false] {
         let ours = needs!(probe(&sandbox, conex_testkit::binaries::runtime(), &profile, no_new_privileges));

@@ -24,7 +24,7 @@ cargo xtask VERB
       --only FILTER    only tests whose name has this in it, and no other check
       --offline        install nothing
   dist                 both programs, static and stripped, in target/dist/, with their other names as links
-  bench start|pull     tables against peers and floors, from one run; [--rounds N]
+  bench runtime|pull   tables against peers and floors, from one run; [--rounds N]
   vm [OPTIONS] -- CMD  runs a command in a virtual machine with both programs; its output, its exit status
       --kernel V       5.10, 6.1, 6.12, …; else what Debian installs here
       --debian         Debian's programs instead of busybox; --systemd: with systemd as process 1

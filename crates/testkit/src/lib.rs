@@ -34,6 +34,7 @@ pub mod program;
 pub mod require;
 pub mod run;
 pub mod sandbox;
+pub mod seccomp;
 pub mod server;
 pub mod tar;
 pub mod terminal;

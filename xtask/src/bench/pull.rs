@@ -90,6 +90,7 @@ impl<'a> Race<'a> {
     fn contestant(&'a self, name: &'static str, command: impl Fn(&Path) -> Command + 'a) -> Contestant<'a> {
         let short = name.split(' ').next().unwrap_or(name);
         Contestant {
+            user: None,
             name,
             command: Box::new(move |round| command(&self.place(short, round))),
             after: Box::new(move |round| {

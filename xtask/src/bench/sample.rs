@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! One measurement: a program's wall and processor time and its peak resident set, by `conex-bill`.
 
+use std::os::unix::fs::chown;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -14,6 +16,7 @@ pub struct Sample {
     pub user: Duration,
     pub system: Duration,
     pub peak_rss_kib: u64,
+    pub faults: u64,
 }
 
 /// Starts programs through `conex-bill`.
@@ -24,19 +27,12 @@ pub struct Bill {
 /// A contestant: a name, and what it does in each round.
 pub struct Contestant<'a> {
     pub name: &'static str,
+    /// Who runs it, if not root.
+    pub user: Option<u32>,
     /// Makes the command of a round; what it does beforehand is not measured.
     pub command: Box<dyn Fn(usize) -> Command + 'a>,
     /// Cleans up after a round, unmeasured.
     pub after: Box<dyn Fn(usize) + 'a>,
-}
-
-impl Contestant<'_> {
-    /// Exit code of one unmeasured round.
-    pub fn code(&self) -> Result<i32> {
-        let code = (self.command)(usize::MAX).output()?.status.code();
-        (self.after)(usize::MAX);
-        code.context("killed")
-    }
 }
 
 impl Bill {
@@ -45,7 +41,7 @@ impl Bill {
     }
 
     /// Runs a command to its end; an error when it fails.
-    pub fn measure(&self, command: &Command) -> Result<Sample> {
+    pub fn measure(&self, command: &Command, user: Option<u32>) -> Result<Sample> {
         let scratch = tempfile::tempdir()?;
         let bill = scratch.path().join("bill");
         let mut measured = Command::new(&self.program);
@@ -56,15 +52,25 @@ impl Bill {
         if let Some(directory) = command.get_current_dir() {
             measured.current_dir(directory);
         }
+        if let Some(user) = user {
+            chown(scratch.path(), Some(user), Some(user))?;
+            measured.uid(user).gid(user);
+        }
         let output = measured.output()?;
         let line = std::fs::read_to_string(&bill).with_context(|| format!("{command:?}: {output:?}"))?;
         let figures: Vec<u64> = line.split_whitespace().map(str::parse).collect::<Result<_, _>>()?;
-        let [code, wall, user, system, peak_rss_kib] = figures[..] else {
+        let [code, wall, user, system, peak_rss_kib, faults] = figures[..] else {
             anyhow::bail!("a bill of {line:?}")
         };
         let stderr = String::from_utf8_lossy(&output.stderr);
         ensure!(code == 0, "exit code {code}: {}", stderr.lines().last().unwrap_or_default());
         let us = Duration::from_micros;
-        Ok(Sample { wall: Duration::from_nanos(wall), user: us(user), system: us(system), peak_rss_kib })
+        Ok(Sample {
+            wall: Duration::from_nanos(wall),
+            user: us(user),
+            system: us(system),
+            peak_rss_kib,
+            faults,
+        })
     }
 }

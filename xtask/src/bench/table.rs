@@ -16,7 +16,7 @@ pub fn compare(title: &str, bill: &Bill, rounds: usize, contestants: &[Contestan
     for round in 0..=rounds {
         for (at, contestant) in contestants.iter().enumerate().filter(|(at, _)| !out[*at]).collect::<Vec<_>>()
         {
-            let measured = bill.measure(&(contestant.command)(round));
+            let measured = bill.measure(&(contestant.command)(round), contestant.user);
             (contestant.after)(round);
             match measured {
                 Ok(sample) if round > 0 => samples[at].push(sample),
@@ -29,8 +29,10 @@ pub fn compare(title: &str, bill: &Bill, rounds: usize, contestants: &[Contestan
         }
     }
     println!("\n### {title}\n");
-    println!("| | n | wall ms, median (min..p90) | user ms | sys ms | peak RSS MiB | wall / first |");
-    println!("|---|---|---|---|---|---|---|");
+    println!(
+        "| | n | wall ms, median (min..p90) | user ms | sys ms | peak RSS MiB | page faults | wall / first |"
+    );
+    println!("|---|---|---|---|---|---|---|---|");
     for (contestant, own) in contestants.iter().zip(&samples).filter(|(_, own)| !own.is_empty()) {
         println!("{}", row(contestant.name, own, &samples[0]));
     }
@@ -42,7 +44,7 @@ fn row(name: &str, own: &[Sample], first: &[Sample]) -> String {
     let ratios = sorted(own.iter().zip(first).map(|(own, first)| ms(own.wall) / ms(first.wall)));
     let of = |figure: fn(&Sample) -> f64| median(&sorted(own.iter().map(figure)));
     format!(
-        "| {name} | {} | {:.2} ({:.2}..{:.2}) | {:.2} | {:.2} | {:.1} | {:.2} |",
+        "| {name} | {} | {:.2} ({:.2}..{:.2}) | {:.2} | {:.2} | {:.1} | {:.0} | {:.2} |",
         own.len(),
         median(&walls),
         walls[0],
@@ -50,6 +52,7 @@ fn row(name: &str, own: &[Sample], first: &[Sample]) -> String {
         of(|sample| ms(sample.user)),
         of(|sample| ms(sample.system)),
         of(|sample| sample.peak_rss_kib as f64 / 1024.0),
+        of(|sample| sample.faults as f64),
         median(&ratios),
     )
 }

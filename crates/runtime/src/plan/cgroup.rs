@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use conex_spec::runtime::{IdMapping, NamespaceKind};
+use conex_spec::runtime::{IdMapping, NamespaceKind, Resources};
 
 use super::devices::device_rules;
 use super::mount_options::{Options, RDONLY};
@@ -26,6 +26,10 @@ impl Draft<'_> {
             Driver::Systemd => return Err(self.no_systemd()),
             asked => asked,
         };
+        let limits = Resources { devices: Vec::new(), ..resources.clone() };
+        if self.request.cgroup_driver == Driver::Disabled && limits != Resources::default() {
+            self.warnings.push("linux.resources: cgroups are disabled, no limit is set".into());
+        }
         Ok(CgroupPlan {
             driver,
             directories: if driver == Driver::Disabled { BTreeMap::new() } else { self.directories() },

@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The stories that the runtimes are timed in.
+
+use std::os::unix::fs::chown;
+use std::process::Command;
+
+use anyhow::{Result, ensure};
+use conex_testkit::bundle::Bundle;
+
+use super::{Contestant, Peer, Race, USER, contestant};
+
+type Scenario<'a> = (&'static str, Vec<Contestant<'a>>);
+
+impl Race<'_> {
+    fn each<'a>(&'a self, story: impl Fn(&'a Peer) -> Contestant<'a>) -> Vec<Contestant<'a>> {
+        self.peers.iter().map(story).collect()
+    }
+
+    /// One container, or one command, at a time.
+    pub(super) fn scenarios(&self) -> Result<Vec<Scenario<'_>>> {
+        let mut all =
+            vec![("run /bin/true: what spec writes", self.each(|peer| self.run(peer, &self.truth)))];
+        all[0]
+            .1
+            .push(self.floor("floor: namespaces, mounts, pivot_root", &["pid", "net", "ipc", "uts", "mnt"]));
+        all[0].1.push(self.floor("floor: clone3 and execve", &[]));
+        let mut without: Vec<_> =
+            self.peers.iter().filter_map(|peer| self.run_without_cgroups(peer)).collect();
+        without
+            .push(self.floor("floor: namespaces, mounts, pivot_root", &["pid", "net", "ipc", "uts", "mnt"]));
+        all.push(("run /bin/true without cgroups", without));
+        if let Some(filtered) = &self.filtered {
+            let mut rows = self.each(|peer| self.run(peer, filtered));
+            rows.push(Contestant {
+                name: "conex-runtime without the profile",
+                ..self.run(&self.peers[0], &self.truth)
+            });
+            all.push(("run /bin/true with podman's seccomp profile", rows));
+        }
+        let rootless = self.bench.sandbox.path("run/rootless");
+        std::fs::create_dir_all(&rootless)?;
+        chown(&rootless, Some(USER), Some(USER))?;
+        all.push(("run /bin/true as an ordinary user", self.each(|peer| self.run_rootless(peer))));
+        all.push(("create, start, delete: three processes through sh", self.each(|peer| self.life(peer))));
+        self.peers.iter().try_for_each(|peer| self.start_sleeper(peer))?;
+        all.push(("exec /bin/true", self.each(|peer| self.exec(peer))));
+        all.push(("state", self.each(|peer| self.state_of_sleeper(peer))));
+        all.push(("delete --force of a running container", self.each(|peer| self.delete(peer))));
+        Ok(all)
+    }
+
+    /// A hundred containers, one after the other and all at once.
+    pub(super) fn many(&self) -> Result<Vec<Scenario<'_>>> {
+        for peer in &self.peers {
+            let id = self.bench.sandbox.id("sleeper");
+            ensure!(self.command(peer, &["delete", "--force", &id]).status()?.success(), "{}", peer.name);
+        }
+        const SEQUENCE: &str = r#"i=0; while [ $i -lt 100 ]; do
+            "$1" --root "$2" run --bundle "$3" "$4-$i" </dev/null >/dev/null || exit 1; i=$((i+1)); done"#;
+        const PARALLEL: &str = r#"i=0; while [ $i -lt 100 ]; do
+            "$1" --root "$2" run --bundle "$3" "$4-$i" </dev/null >/dev/null & pids="$pids $!"; i=$((i+1)); done
+            for pid in $pids; do wait $pid || exit 1; done"#;
+        let each =
+            |script| self.peers.iter().map(|peer| self.through_sh(peer, &self.truth, script)).collect();
+        Ok(vec![
+            ("100 × run /bin/true, in sequence", each(SEQUENCE)),
+            ("100 × run /bin/true, in parallel", each(PARALLEL)),
+        ])
+    }
+
+    fn run<'a>(&'a self, peer: &'a Peer, bundle: &'a Bundle) -> Contestant<'a> {
+        let name = peer.name;
+        contestant(name, move |round| {
+            let mut command = self.command(peer, &["run", "--bundle"]);
+            command.arg(&bundle.path).arg(self.bench.sandbox.id(&format!("{name}-{round}")));
+            command
+        })
+    }
+
+    /// Only crun and we can do without.
+    fn run_without_cgroups<'a>(&'a self, peer: &'a Peer) -> Option<Contestant<'a>> {
+        let name = peer.name;
+        ["conex-runtime", "crun"].contains(&name).then(|| {
+            contestant(name, move |round| {
+                let mut command = self.command(peer, &["--cgroup-manager", "disabled", "run", "--bundle"]);
+                command.arg(&self.bare.path).arg(self.bench.sandbox.id(&format!("{name}-{round}")));
+                command
+            })
+        })
+    }
+
+    fn run_rootless<'a>(&'a self, peer: &'a Peer) -> Contestant<'a> {
+        let name = peer.name;
+        let command = move |round: usize| {
+            let mut command = self.bench.sandbox.command(&peer.program);
+            command
+                .arg("--root")
+                .arg(self.bench.sandbox.path("run/rootless").join(name))
+                .args(["run", "--bundle"]);
+            command.env("XDG_RUNTIME_DIR", self.bench.sandbox.path("run/rootless"));
+            command.arg(&self.rootless.path).arg(self.bench.sandbox.id(&format!("{name}-{round}")));
+            command
+        };
+        Contestant { user: Some(USER), ..contestant(name, command) }
+    }
+
+    fn life<'a>(&'a self, peer: &'a Peer) -> Contestant<'a> {
+        const LIFE: &str = r#"exec >/dev/null 2>/dev/null </dev/null
+            "$1" --root "$2" create --bundle "$3" "$4" && "$1" --root "$2" start "$4" &&
+            "$1" --root "$2" delete --force "$4""#;
+        self.through_sh(peer, &self.sleep, LIFE)
+    }
+
+    fn through_sh<'a>(&'a self, peer: &'a Peer, bundle: &'a Bundle, script: &'static str) -> Contestant<'a> {
+        let name = peer.name;
+        contestant(name, move |round| {
+            let mut command = self.bench.sandbox.command("sh");
+            command.args(["-c", script, "sh"]).arg(&peer.program).arg(self.state(peer));
+            command.arg(&bundle.path).arg(self.bench.sandbox.id(&format!("{name}-{round}")));
+            command
+        })
+    }
+
+    fn start_sleeper(&self, peer: &Peer) -> Result<()> {
+        let id = self.bench.sandbox.id("sleeper");
+        self.start_one(peer, &id)
+    }
+
+    fn start_one(&self, peer: &Peer, id: &str) -> Result<()> {
+        let quiet = |mut command: Command| {
+            use std::process::Stdio;
+            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status()
+        };
+        let mut create = self.command(peer, &["create", "--bundle"]);
+        create.arg(&self.sleep.path).arg(id);
+        ensure!(
+            quiet(create)?.success() && quiet(self.command(peer, &["start", id]))?.success(),
+            "{} starts nothing",
+            peer.name
+        );
+        Ok(())
+    }
+
+    fn exec<'a>(&'a self, peer: &'a Peer) -> Contestant<'a> {
+        contestant(peer.name, move |_| {
+            self.command(peer, &["exec", &self.bench.sandbox.id("sleeper"), "/bin/true"])
+        })
+    }
+
+    fn state_of_sleeper<'a>(&'a self, peer: &'a Peer) -> Contestant<'a> {
+        contestant(peer.name, move |_| self.command(peer, &["state", &self.bench.sandbox.id("sleeper")]))
+    }
+
+    fn delete<'a>(&'a self, peer: &'a Peer) -> Contestant<'a> {
+        let name = peer.name;
+        contestant(name, move |round| {
+            let id = self.bench.sandbox.id(&format!("{name}-delete-{round}"));
+            // A container that did not start makes the measured command fail, and says so there.
+            drop(self.start_one(peer, &id));
+            self.command(peer, &["delete", "--force", &id])
+        })
+    }
+
+    fn floor(&self, name: &'static str, namespaces: &'static [&str]) -> Contestant<'_> {
+        contestant(name, move |_| {
+            let mut command = self.bench.sandbox.command(&self.floor);
+            command.arg(self.truth.path.join("rootfs")).args(namespaces);
+            command
+        })
+    }
+}
