@@ -56,6 +56,7 @@ pub const TEST: &[Package] = &[
     package("curl", "curl", "a line of the walkthrough"),
     package("openssl", "openssl", "makes certificates to be refused"),
     package("python3", "python3", "asks libseccomp"),
+    package(require::PYTHON_GRPC, "python3-grpcio", "calls containerd as a kubelet does"),
     package("file", "file", "tells static from dynamic programs"),
     package("objdump", "binutils", "finds instructions that must not be there"),
 ];

@@ -22,6 +22,7 @@
 pub mod binaries;
 pub mod bundle;
 pub mod busybox;
+pub mod containerd;
 pub mod debian;
 pub mod dockerd;
 pub mod fd;

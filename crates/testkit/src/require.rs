@@ -12,6 +12,9 @@ pub type Requirement<T = ()> = Result<T, String>;
 pub const HOST_PATH: [&str; 6] =
     ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
 
+/// What proves that Debian's Python can speak gRPC.
+pub const PYTHON_GRPC: &str = "/usr/lib/python3/dist-packages/grpc/__init__.py";
+
 /// Real root, in the initial user namespace.
 pub fn root() -> Requirement {
     if !rustix::process::geteuid().is_root() {
@@ -56,6 +59,7 @@ pub fn package_of(program: &str) -> &str {
         "dockerd" | "docker" => "docker.io",
         "newuidmap" | "newgidmap" => "uidmap",
         "qemu-system-x86_64" => "qemu-system-x86",
+        PYTHON_GRPC => "python3-grpcio",
         "busybox" => "busybox-static",
         "depmod" => "kmod",
         "mkfs.ext4" => "e2fsprogs",
