@@ -163,7 +163,8 @@ fn skopeo_by_another_name() {
     skopeo(&["copy", &scene.remote("nothing:1"), "oci:x:1"]).exits(2).says("nothing");
     skopeo(&["copy", "oci:not-there:1", "oci:x:1"]).exits(2);
     skopeo(&["copy", "busybox", "oci:x:1"]).exits(1).says("docker://busybox");
-    skopeo(&["copy", "dir:x", "oci:x:1"]).exits(1).says("dir:");
+    skopeo(&["copy", "dir:x", "oci:x:1"]).exits(2).says("no manifest.json");
+    skopeo(&["copy", "sif:x", "oci:x:1"]).exits(1).says("sif:");
     skopeo(&["sync", "a", "b"]).exits(1).says("copy, inspect and list-tags");
     drop(scene.registry);
     scene.sandbox.finish();

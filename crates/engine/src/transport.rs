@@ -1,8 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-//! `transport:details`, skopeo's way to say where an image is: `docker://`, `oci:`, `store:`.
+//! `transport:details`, skopeo's way to say where an image is.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use conex_image::archive::{
+    ArchiveName, DockerArchiveSink, DockerArchiveSource, OciArchiveSink, OciArchiveSource,
+};
+use conex_image::directory::Directory;
 use conex_image::layout::{LayoutName, LayoutSink, LayoutSource};
 use conex_image::store::{StoreSink, StoreSource};
 use conex_image::transfer::{Sink, Source};
@@ -18,21 +22,20 @@ pub enum Location {
     Docker(Reference),
     /// `oci:path[:ref]`: in an OCI image layout.
     Oci(LayoutName),
+    /// `oci-archive:path[:ref]`: in an OCI image layout that is a tar file.
+    OciArchive(ArchiveName),
+    /// `docker-archive:path[:name]`: in what `docker save` writes.
+    DockerArchive(ArchiveName),
+    /// `docker-archive-dir:path[:name]`: the same as a directory.
+    DockerArchiveDir(ArchiveName),
+    /// `dir:path`: flat files.
+    Dir(PathBuf),
     /// `store:name`: in conex' own store.
     Store(String),
 }
 
 /// skopeo's other transports, and when they come.
-const ABSENT: [&str; 8] = [
-    "docker-daemon:",
-    "docker-archive:",
-    "docker-archive-dir:",
-    "oci-archive:",
-    "dir:",
-    "containers-storage:",
-    "sif:",
-    "ostree:",
-];
+const ABSENT: [&str; 4] = ["docker-daemon:", "containers-storage:", "sif:", "ostree:"];
 
 impl Location {
     /// Reads one. Without a transport it is a name in the store where `default_store`, else an error.
@@ -43,14 +46,25 @@ impl Location {
         if let Some(name) = text.strip_prefix("oci:") {
             return Ok(Self::Oci(LayoutName::parse(name)?));
         }
+        if let Some(name) = text.strip_prefix("oci-archive:") {
+            return Ok(Self::OciArchive(ArchiveName::parse("oci-archive", name)?));
+        }
+        if let Some(name) = text.strip_prefix("docker-archive:") {
+            return Ok(Self::DockerArchive(ArchiveName::parse("docker-archive", name)?));
+        }
+        if let Some(name) = text.strip_prefix("docker-archive-dir:") {
+            return Ok(Self::DockerArchiveDir(ArchiveName::parse("docker-archive-dir", name)?));
+        }
+        if let Some(path) = text.strip_prefix("dir:") {
+            return Ok(Self::Dir(path.into()));
+        }
         if let Some(name) = text.strip_prefix("store:") {
             return Ok(Self::Store(name.to_owned()));
         }
         if let Some(transport) = ABSENT.iter().find(|transport| text.starts_with(**transport)) {
             let message = format!("image name {text:?}: the transport {transport} is not there yet");
-            return Err(
-                Error::new(ErrorKind::Unsupported, message).with_hint("there are docker://, oci: and store:")
-            );
+            return Err(Error::new(ErrorKind::Unsupported, message)
+                .with_hint("there are docker://, oci:, oci-archive:, docker-archive:, dir: and store:"));
         }
         match default_store {
             true => Ok(Self::Store(text.to_owned())),
@@ -66,6 +80,10 @@ impl Location {
         Ok(match self {
             Self::Docker(reference) => Box::new(Client::new(registry.clone()).remote(reference)),
             Self::Oci(name) => Box::new(LayoutSource::open(name)?),
+            Self::OciArchive(name) => Box::new(OciArchiveSource::open(name)?),
+            Self::DockerArchive(name) => Box::new(DockerArchiveSource::open(name)?),
+            Self::DockerArchiveDir(name) => Box::new(DockerArchiveSource::open_directory(name)?),
+            Self::Dir(path) => Box::new(Directory::open(path)?),
             Self::Store(name) => Box::new(StoreSource::new(engine.store()?, image::find(engine, name)?.name)),
         })
     }
@@ -75,6 +93,10 @@ impl Location {
         Ok(match self {
             Self::Docker(reference) => Box::new(Client::new(registry.clone()).remote(reference)),
             Self::Oci(name) => Box::new(LayoutSink::open(name)?),
+            Self::OciArchive(name) => Box::new(OciArchiveSink::open(name)?),
+            Self::DockerArchive(name) => Box::new(DockerArchiveSink::open(name)?),
+            Self::DockerArchiveDir(name) => Box::new(DockerArchiveSink::open_directory(name)?),
+            Self::Dir(path) => Box::new(Directory::create(path)?),
             Self::Store(name) => {
                 let reference: Reference = name.parse()?;
                 Box::new(StoreSink::new(engine.store()?, reference.canonical())?)

@@ -95,6 +95,12 @@ impl From<conex_sys::Error> for Error {
     }
 }
 
+impl From<conex_spec::distribution::ReferenceError> for Error {
+    fn from(error: conex_spec::distribution::ReferenceError) -> Self {
+        Self::new(ErrorKind::Usage, error.to_string())
+    }
+}
+
 impl From<std::io::Error> for Error {
     /// A reader over the network or a layer carries an [`Error`] inside: that one comes out again, kind and all.
     fn from(error: std::io::Error) -> Self {

@@ -1,21 +1,36 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Directories of the host that a user named: a store, a layout, a bundle. The only place of this crate where a path
+//! Places on the host that a user named: a store, a layout, an archive, a bundle. The only place of this crate where a path
 //! string reaches the kernel.
 #![expect(clippy::disallowed_methods, reason = "the path is the user's own word, not an image's")]
 
-use std::fs::DirBuilder;
+use std::ffi::OsString;
+use std::fs::{DirBuilder, File};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
 use conex_sys::path::Dir;
 
-use crate::{Result, Wrap};
+use crate::{Error, ErrorKind, Result, Wrap};
 
 /// Opens a directory, and makes it and its parents where they are missing.
 pub(crate) fn make_dir(path: &Path, mode: u32) -> Result<Dir> {
     let made = DirBuilder::new().recursive(true).mode(mode).create(path);
     made.wrap(|| format!("make directory {}", path.display()))?;
     Ok(Dir::open_host(path)?)
+}
+
+/// Opens a file for reading.
+pub(crate) fn open_file(path: &Path) -> Result<File> {
+    File::open(path).wrap(|| format!("open {}", path.display()))
+}
+
+/// The directory that a file is or shall be in, made where it is missing, and the file's name there.
+pub(crate) fn parent(path: &Path) -> Result<(Dir, OsString)> {
+    let Some(name) = path.file_name() else {
+        return Err(Error::new(ErrorKind::Usage, format!("{} is not the name of a file", path.display())));
+    };
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    Ok((make_dir(parent, 0o755)?, name.to_owned()))
 }
 
 /// Whether there is something of this name.

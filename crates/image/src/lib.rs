@@ -6,7 +6,9 @@
 #![warn(missing_docs)]
 #![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests look at trees from outside"))]
 
+pub mod archive;
 pub mod bundle;
+pub mod directory;
 mod error;
 pub mod fsck;
 mod host;
@@ -14,6 +16,7 @@ mod image;
 pub mod layer;
 pub mod layout;
 pub mod manifest;
+mod section;
 pub mod snapshot;
 pub mod store;
 #[cfg(test)]

@@ -3,7 +3,7 @@
 //!
 //! Reading asks the mirrors of registries.conf in order, then the main location; writing knows only the latter.
 
-use conex_image::transfer::{BlobReader, Outcome, Progress, RawManifest, Sink, Source};
+use conex_image::transfer::{BlobReader, Form, LayerForm, Outcome, Progress, RawManifest, Sink, Source};
 use conex_spec::Digest;
 use conex_spec::distribution::Reference;
 use conex_spec::image::{Descriptor, Index, Manifest, media_type};
@@ -171,6 +171,10 @@ impl Source for Remote {
 }
 
 impl Sink for Remote {
+    fn form(&self) -> Form {
+        Form { format: None, layers: Some(LayerForm::Packed) }
+    }
+
     fn has_blob(&self, descriptor: &Descriptor) -> Result<bool> {
         self.main()?.has_blob(&descriptor.digest)
     }

@@ -3,19 +3,22 @@
 
 use std::path::PathBuf;
 
-use conex_engine::images::transfer::{CopyOptions, Select, copy};
+use conex_engine::images::transfer::{CopyOptions, Form, Select, copy};
 use conex_engine::registry::Settings as RegistrySettings;
 use conex_engine::transport::Location;
 use conex_spec::image::{Descriptor, Platform};
 
+use super::form::FormArgs;
 use crate::error::{CommandError, CommandResult, Context as _};
 use crate::output;
 use crate::session::{RegistryArgs, Session, bearer, nobody};
 
 /// Copy an image from anywhere to anywhere
 ///
-/// Places are docker://NAME (a registry), oci:DIRECTORY[:TAG] (an OCI image layout) and store:NAME (conex' own
-/// store; the default). Manifests are copied byte for byte, so digests stay.
+/// Places are docker://NAME (a registry), oci:DIRECTORY[:TAG] (an OCI image layout), oci-archive:FILE[:TAG] and
+/// docker-archive:FILE[:NAME] (one file; more images may join it), docker-archive-dir:DIRECTORY, dir:DIRECTORY, and
+/// store:NAME (conex' own store; the default). Manifests are copied byte for byte, unless the destination takes only
+/// another form (layouts OCI's media types, docker's archives plain layers) or one is asked for.
 #[derive(clap::Args, Clone, Debug)]
 #[command(after_help = "\
 Examples:
@@ -55,6 +58,8 @@ pub(crate) struct Args {
     source_side: SourceSide,
     #[command(flatten)]
     destination_side: DestinationSide,
+    #[command(flatten)]
+    form: FormArgs,
     #[command(flatten)]
     habits: Habits,
 }
@@ -119,20 +124,13 @@ struct DestinationSide {
     dest_cert_dir: Option<PathBuf>,
 }
 
-/// skopeo's options that ask for what is done anyway: digests are always kept, signatures never copied.
+/// skopeo's options that ask for what is done anyway: signatures are never copied, digests known beforehand.
 #[derive(clap::Args, Clone, Debug)]
 struct Habits {
     #[arg(long, hide = true)]
-    preserve_digests: bool,
-    #[arg(long, hide = true)]
     remove_signatures: bool,
     #[arg(long, hide = true)]
-    dest_oci_accept_uncompressed_layers: bool,
-    #[arg(long, hide = true)]
     dest_precompute_digests: bool,
-    /// oci, v2s1, v2s2: converting is not there yet
-    #[arg(short, long, value_name = "TYPE", hide = true)]
-    format: Option<String>,
 }
 
 /// A copy with everything decided.
@@ -149,6 +147,10 @@ pub(crate) struct Request {
     pub all: bool,
     /// Which one, otherwise.
     pub platform: Platform,
+    /// Media types and compression.
+    pub form: Form,
+    /// An error rather than another digest.
+    pub preserve_digests: bool,
     /// Blobs at a time.
     pub jobs: usize,
     /// Show nothing.
@@ -166,6 +168,8 @@ impl Request {
             destination_registry: registry,
             all: false,
             platform: Platform::host(),
+            form: Form::default(),
+            preserve_digests: false,
             jobs: 6,
             quiet: false,
         })
@@ -180,7 +184,12 @@ impl Request {
         let source = self.source.source(&engine, &self.source_registry)?;
         let sink = self.destination.sink(&engine, &self.destination_registry)?;
         let select = if self.all { Select::All } else { Select::Platform(self.platform.clone()) };
-        let options = CopyOptions { select, jobs: self.jobs.max(1) };
+        let options = CopyOptions {
+            select,
+            form: self.form,
+            preserve_digests: self.preserve_digests,
+            jobs: self.jobs.max(1),
+        };
         let progress = session.progress(self.quiet);
         Ok(copy(source.as_ref(), sink.as_ref(), &options, progress.as_ref())?)
     }
@@ -207,12 +216,6 @@ impl Args {
         platform: &Platform,
         default_store: bool,
     ) -> Result<Request, CommandError> {
-        if let Some(format) = &self.habits.format {
-            return Err(CommandError::tool(format!(
-                "--format {format}: converting manifests is not there yet"
-            ))
-            .with_hint("leave it out: the image is copied as it is"));
-        }
         Ok(Request {
             source: Location::parse(&self.source, default_store)?,
             destination: Location::parse(&self.destination, default_store)?,
@@ -220,6 +223,8 @@ impl Args {
             destination_registry: self.destination_registry(session)?,
             all: self.is_all()?,
             platform: platform.clone(),
+            form: self.form.form()?,
+            preserve_digests: self.form.preserve_digests,
             jobs: self.image_parallel_copies,
             quiet: self.quiet,
         })

@@ -7,6 +7,7 @@ mod container_args;
 pub(crate) mod copy;
 pub(crate) mod create;
 pub(crate) mod exec;
+pub(crate) mod form;
 pub(crate) mod images;
 pub(crate) mod inspect;
 pub(crate) mod kill;

@@ -33,24 +33,36 @@ pub(crate) fn create(dir: &Dir) -> Result<()> {
     if dir.find(MARKER)?.is_some() {
         return check_marker(dir);
     }
-    let empty = Index {
+    files::write(dir, INDEX, &json(&empty())?, 0o644, Existing::Keep)?;
+    files::write(dir, MARKER, &marker()?, 0o644, Existing::Keep)
+}
+
+/// An index of nothing.
+pub(crate) fn empty() -> Index {
+    Index {
         schema_version: 2,
         media_type: Some(media_type::OCI_INDEX.to_owned()),
         artifact_type: None,
         manifests: Vec::new(),
         subject: None,
         annotations: std::collections::BTreeMap::new(),
-    };
-    files::write(dir, INDEX, &json(&empty)?, 0o644, Existing::Keep)?;
-    let marker = LayoutMarker { image_layout_version: LAYOUT_VERSION.to_owned() };
-    files::write(dir, MARKER, &json(&marker)?, 0o644, Existing::Keep)
+    }
+}
+
+/// The content of `oci-layout`.
+pub(crate) fn marker() -> Result<Vec<u8>> {
+    json(&LayoutMarker { image_layout_version: LAYOUT_VERSION.to_owned() })
 }
 
 /// Checks that `dir` is a layout of a version that is understood.
 pub(crate) fn check_marker(dir: &Dir) -> Result<()> {
-    let bytes = files::read(&dir.open_file(MARKER)?, MAX_MANIFEST).wrap(|| MARKER)?;
+    check_marker_bytes(&files::read(&dir.open_file(MARKER)?, MAX_MANIFEST).wrap(|| MARKER)?)
+}
+
+/// The same of the content of `oci-layout`.
+pub(crate) fn check_marker_bytes(bytes: &[u8]) -> Result<()> {
     let marker: LayoutMarker =
-        serde_json::from_slice(&bytes).map_err(|e| Error::invalid(format!("{MARKER}: {e}")))?;
+        serde_json::from_slice(bytes).map_err(|e| Error::invalid(format!("{MARKER}: {e}")))?;
     if marker.image_layout_version != LAYOUT_VERSION {
         let version = marker.image_layout_version;
         let message = format!("{MARKER}: version {version:?} is not {LAYOUT_VERSION}");
@@ -78,6 +90,6 @@ pub(crate) fn update<T>(dir: &Dir, change: impl FnOnce(&mut Index) -> Result<T>)
     Ok(result)
 }
 
-fn json(value: &impl serde::Serialize) -> Result<Vec<u8>> {
+pub(crate) fn json(value: &impl serde::Serialize) -> Result<Vec<u8>> {
     serde_json::to_vec(value).map_err(|e| Error::invalid(e.to_string()))
 }

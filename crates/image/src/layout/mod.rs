@@ -16,8 +16,8 @@ use conex_sys::path::Dir;
 
 use crate::{Error, ErrorKind, Result, Wrap};
 
-pub(crate) use port::open_at;
 pub use port::{LayoutSink, LayoutSource};
+pub(crate) use port::{add_entry, open_at, pick_entry};
 
 /// `path[:ref]` or `path[:@N]` behind `oci:`.
 #[derive(Clone, Debug, PartialEq, Eq)]

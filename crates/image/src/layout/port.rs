@@ -9,7 +9,7 @@ use conex_sys::path::Dir;
 
 use super::blob::Blobs;
 use super::{LayoutName, files, index};
-use crate::transfer::{BlobReader, Progress, RawManifest, Sink, Source};
+use crate::transfer::{BlobReader, Form, Format, LayerForm, Progress, RawManifest, Sink, Source};
 use crate::{Error, ErrorKind, Result, Wrap, manifest};
 
 /// Where a sink receives blobs; gone when it is done.
@@ -38,26 +38,33 @@ impl LayoutSource {
     }
 
     fn pick(&self) -> Result<RawManifest> {
-        let index = index::read(&self.dir)?;
-        let chosen = match self.name.reference.as_deref() {
-            Some(reference) => match reference.strip_prefix('@') {
-                Some(number) => nth(&index, number)?,
-                None => named(&index, reference)?,
-            },
-            None => match &index.manifests[..] {
-                [only] => only,
-                [] => return Err(Error::new(ErrorKind::NotFound, "holds no image")),
-                many if is_flat(many) => return self.whole_index(),
-                many => return Err(ambiguous(many)),
-            },
-        };
-        self.manifest(chosen)
+        match pick_entry(&index::read(&self.dir)?, self.name.reference.as_deref())? {
+            Some(chosen) => self.manifest(chosen),
+            None => self.whole_index(),
+        }
     }
 
     /// index.json itself, where it is the list of one image's platforms.
     fn whole_index(&self) -> Result<RawManifest> {
         let bytes = files::read(&self.dir.open_file(index::INDEX)?, manifest::MAX_MANIFEST)?;
         manifest::verified(bytes, media_type::OCI_INDEX, None)
+    }
+}
+
+/// The entry of index.json that a reference means; `None` for index.json itself, where it is the list of one image's
+/// platforms. Without a reference there must be one image.
+pub(crate) fn pick_entry<'a>(index: &'a Index, reference: Option<&str>) -> Result<Option<&'a Descriptor>> {
+    match reference {
+        Some(reference) => match reference.strip_prefix('@') {
+            Some(number) => nth(index, number).map(Some),
+            None => named(index, reference).map(Some),
+        },
+        None => match &index.manifests[..] {
+            [only] => Ok(Some(only)),
+            [] => Err(Error::new(ErrorKind::NotFound, "holds no image")),
+            many if is_flat(many) => Ok(None),
+            many => Err(ambiguous(many)),
+        },
     }
 }
 
@@ -165,6 +172,10 @@ impl Sink for LayoutSink {
         self.blobs.copy(descriptor, from, progress)
     }
 
+    fn form(&self) -> Form {
+        Form { format: Some(Format::Oci), layers: Some(LayerForm::Packed) }
+    }
+
     fn put_manifest(&self, manifest: &RawManifest) -> Result<()> {
         manifest::Document::parse(manifest)?;
         self.blobs.put(&manifest.descriptor.digest, &manifest.bytes)
@@ -172,12 +183,8 @@ impl Sink for LayoutSink {
 
     fn commit(&self, manifest: &RawManifest) -> Result<()> {
         self.put_manifest(manifest)?;
-        let mut entry = manifest.descriptor.clone();
-        if let Some(name) = &self.name.reference {
-            entry.annotations.insert(REF_NAME.to_owned(), name.clone());
-        }
         index::update(&self.dir, |index| {
-            join(index, entry);
+            add_entry(index, &manifest.descriptor, self.name.reference.as_deref());
             Ok(())
         })
         .wrap(|| self.describe())
@@ -186,6 +193,15 @@ impl Sink for LayoutSink {
     fn describe(&self) -> String {
         self.name.describe()
     }
+}
+
+/// Adds an image to index.json, under a name if it has one.
+pub(crate) fn add_entry(index: &mut Index, image: &Descriptor, name: Option<&str>) {
+    let mut entry = image.clone();
+    // Where it comes from it may have had another.
+    entry.annotations.remove(REF_NAME);
+    entry.annotations.extend(name.map(|name| (REF_NAME.to_owned(), name.to_owned())));
+    join(index, entry);
 }
 
 /// Adds an entry as skopeo does: an older image of that name stays, without it; the same image without a name is

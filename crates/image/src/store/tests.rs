@@ -103,7 +103,7 @@ fn all_platforms_are_stored_and_none_unpacked() {
     let scratch = Scratch::new();
     let source = sample().in_index();
     let sink = StoreSink::new(Arc::clone(&scratch.store), NAME).unwrap().without_unpacking();
-    let options = CopyOptions { select: Select::All, jobs: 2 };
+    let options = CopyOptions { select: Select::All, jobs: 2, ..CopyOptions::default() };
     let top = copy(&source, &sink, &options, &Silent).unwrap();
     assert_eq!(top.media_type, media_type::OCI_INDEX);
     assert!(scratch.store.layers.entries().unwrap().is_empty());

@@ -8,10 +8,12 @@ use std::sync::{Mutex, PoisonError};
 use conex_spec::Digest;
 use conex_spec::image::{Descriptor, Platform};
 
+use super::convert::Converted;
+use super::form::Form;
 use super::{Outcome, Progress, RawManifest, Sink, Source};
 use crate::image::{MAX_DEPTH, choose_manifest};
 use crate::manifest::Document;
-use crate::{Error, Result, Wrap};
+use crate::{Error, ErrorKind, Result, Wrap};
 
 /// Manifests of one copy, and their bytes together, so that a ladder of indexes ends.
 const MAX_MANIFESTS: usize = 1000;
@@ -31,13 +33,18 @@ pub enum Select {
 pub struct CopyOptions {
     /// One platform, or all.
     pub select: Select,
+    /// In which form; what is left open the sink decides.
+    pub form: Form,
+    /// An error rather than another digest than the source's.
+    pub preserve_digests: bool,
     /// Blobs under way at a time.
     pub jobs: usize,
 }
 
 impl Default for CopyOptions {
     fn default() -> Self {
-        Self { select: Select::Platform(Platform::host()), jobs: 4 }
+        let select = Select::Platform(Platform::host());
+        Self { select, form: Form::default(), preserve_digests: false, jobs: 4 }
     }
 }
 
@@ -48,7 +55,37 @@ pub fn copy(
     options: &CopyOptions,
     progress: &dyn Progress,
 ) -> Result<Descriptor> {
-    let plan = Plan::make(source, &options.select).map_err(|e| e.wrap(source.describe()))?;
+    let top = select(source, &options.select).map_err(|e| e.wrap(source.describe()))?;
+    let form = if options.preserve_digests { options.form } else { options.form.or(sink.form()) };
+    let converted = Converted::new(source, &top, form).map_err(|e| e.wrap(source.describe()))?;
+    if converted.is_some() && options.preserve_digests {
+        let message = format!("{}: another form has another digest", source.describe());
+        return Err(
+            Error::new(ErrorKind::Usage, message).with_hint("leave --preserve-digests or the form out")
+        );
+    }
+    match &converted {
+        Some(converted) => copy_as_it_is(converted, converted.resolve()?, sink, options, progress),
+        None => copy_as_it_is(source, top, sink, options, progress),
+    }
+}
+
+fn select(source: &dyn Source, select: &Select) -> Result<RawManifest> {
+    let named = source.resolve()?;
+    match select {
+        Select::All => Ok(named),
+        Select::Platform(platform) => Ok(choose_manifest(source, named, platform)?.1),
+    }
+}
+
+fn copy_as_it_is(
+    source: &dyn Source,
+    top: RawManifest,
+    sink: &dyn Sink,
+    options: &CopyOptions,
+    progress: &dyn Progress,
+) -> Result<Descriptor> {
+    let plan = Plan::make(source, top).map_err(|e| e.wrap(source.describe()))?;
     let context = || format!("{} to {}", source.describe(), sink.describe());
     copy_blobs(&plan.blobs, source, sink, options.jobs, progress).wrap(context)?;
     for manifest in &plan.manifests {
@@ -68,12 +105,7 @@ struct Plan {
 }
 
 impl Plan {
-    fn make(source: &dyn Source, select: &Select) -> Result<Self> {
-        let named = source.resolve()?;
-        let top = match select {
-            Select::All => named,
-            Select::Platform(platform) => choose_manifest(source, named, platform)?.1,
-        };
+    fn make(source: &dyn Source, top: RawManifest) -> Result<Self> {
         let mut plan = Self { blobs: Vec::new(), manifests: Vec::new(), bytes: 0, top: top.clone() };
         let mut seen = HashSet::new();
         plan.walk(source, top, &mut seen, 0)?;

@@ -8,7 +8,9 @@
 //! A [`Source`] reads, a [`Sink`] writes; a registry client implements both in its own crate. Children go before
 //! parents, so that a sink never holds a manifest whose blobs it lacks.
 
+mod convert;
 mod copy;
+mod form;
 
 use std::io::Read;
 
@@ -17,6 +19,7 @@ use conex_spec::image::Descriptor;
 use crate::Result;
 
 pub use copy::{CopyOptions, Select, copy};
+pub use form::{Form, Format, LayerForm};
 
 /// A manifest or index: its descriptor and the exact bytes that are hashed, stored and sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,6 +73,11 @@ pub trait Sink: Send + Sync {
 
     /// Stores the top manifest or index and gives it this sink's name. Last call of a copy.
     fn commit(&self, manifest: &RawManifest) -> Result<()>;
+
+    /// The form that it takes, where a person asks for none.
+    fn form(&self) -> Form {
+        Form::default()
+    }
 
     /// For messages.
     fn describe(&self) -> String;

@@ -6,5 +6,5 @@ pub mod reference;
 pub mod tag_list;
 
 pub use error_code::{ErrorBody, ErrorInfo};
-pub use reference::{Reference, ReferenceError};
+pub use reference::{DEFAULT_HOST, Reference, ReferenceError};
 pub use tag_list::TagList;

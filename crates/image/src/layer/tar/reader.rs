@@ -2,7 +2,7 @@
 //! Reads an archive member by member from a stream.
 
 use std::ffi::OsString;
-use std::io::{self, BufRead, Read};
+use std::io::{self, BufRead, Read, Seek};
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 
@@ -86,6 +86,17 @@ impl<R: BufRead> Reader<R> {
                 _ => return self.member(&header, extended).map(Some),
             }
         }
+    }
+
+    /// Moves behind the data of the current member without reading it, and says where it began.
+    pub fn seek_over_data(&mut self) -> Result<u64>
+    where
+        R: Seek,
+    {
+        let at = self.input.stream_position()?;
+        let size = i64::try_from(std::mem::take(&mut self.data));
+        self.input.seek_relative(size.map_err(|_| Error::invalid("a size beyond all files"))?)?;
+        Ok(at)
     }
 
     /// The stored data of the current member: all of it, or for a sparse file the segments in order.

@@ -53,8 +53,14 @@ impl<W: Write> Writer<W> {
 
     /// Ends the archive, and gives back what it was written to.
     pub fn finish(mut self) -> Result<W> {
-        self.output.write_all(&[0; 2 * BLOCK])?;
+        self.end()?;
         Ok(self.output)
+    }
+
+    /// Ends the archive, and shows what it was written to. Nothing may be added any more.
+    pub fn end(&mut self) -> Result<&mut W> {
+        self.output.write_all(&[0; 2 * BLOCK])?;
+        Ok(&mut self.output)
     }
 
     fn pad(&mut self, len: u64) -> Result<()> {

@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The transports that are files, against Debian's skopeo and podman: what one side writes the other reads, and what
+//! comes out is the image that went in.
+
+use std::path::Path;
+
+use conex_testkit::{Image, Layer, Run, Sandbox, busybox, image, needs, require, tar};
+use serde_json::Value;
+
+/// Where an image may be in files, as both programs write it.
+const PLACES: [&str; 4] =
+    ["oci:layout:a", "oci-archive:o.tar:a", "docker-archive:d.tar:localhost/a:1", "dir:flat"];
+
+fn conex(sandbox: &Sandbox, words: &[&str]) -> String {
+    sandbox.conex(words).current_dir(sandbox.work()).run().success().stdout
+}
+
+/// Debian's skopeo, which is told to trust everything, as `--insecure-policy` of it.
+fn skopeo(sandbox: &Sandbox, program: &Path, words: &[&str]) -> String {
+    let mut command = sandbox.command(program);
+    command.current_dir(sandbox.work()).env("PATH", require::HOST_PATH.join(":"));
+    command.arg("--insecure-policy").args(words).run().success().stdout
+}
+
+/// The image id and the layers' diff_ids: what no change of form changes.
+fn identity(config: &str) -> (String, Value) {
+    let parsed: Value = serde_json::from_str(config).unwrap_or_else(|error| panic!("{error}: {config}"));
+    (image::digest(config.as_bytes()), parsed["rootfs"]["diff_ids"].clone())
+}
+
+#[test]
+fn what_skopeo_writes_conex_reads_and_the_other_way_round() {
+    let program = needs!(require::program("skopeo"));
+    let sandbox = Sandbox::new();
+    let upper = Layer::new(&[tar::file("added", "more")]);
+    let base = needs!(busybox::image());
+    let two = Image::new([base.layers.clone(), vec![upper]].concat()).cmd(&["sh"]);
+    let wanted = identity(&String::from_utf8(two.config_bytes()).unwrap());
+    sandbox.layout("start").add("a", &two);
+    let config = ["inspect", "--config", "--raw"];
+
+    for place in PLACES {
+        let (transport, rest) = place.split_once(':').unwrap();
+        let (theirs, ours) = (format!("{transport}:their-{rest}"), format!("{transport}:our-{rest}"));
+        skopeo(&sandbox, &program, &["copy", "--quiet", "oci:start:a", &theirs]);
+        conex(&sandbox, &["copy", &theirs, &ours]);
+        for (what, shown) in [
+            ("skopeo of conex'", skopeo(&sandbox, &program, &[&config[..], &[&ours]].concat())),
+            ("conex of conex'", conex_inspect(&sandbox, &ours)),
+        ] {
+            assert_eq!(identity(&shown), wanted, "{what} {place}");
+        }
+        // To the end: every layer is read and verified by the other.
+        skopeo(&sandbox, &program, &["copy", "--quiet", &ours, &format!("oci:back-{transport}:a")]);
+        let back = conex_inspect(&sandbox, &format!("oci:back-{transport}:a"));
+        // skopeo writes the configuration anew when it converts, so the id may be another.
+        assert_eq!(identity(&back).1, wanted.1, "{place}");
+    }
+    sandbox.finish();
+}
+
+/// `skopeo inspect` as conex has it.
+fn conex_inspect(sandbox: &Sandbox, place: &str) -> String {
+    let mut command = sandbox.command(sandbox.programs().join("skopeo"));
+    command.current_dir(sandbox.work()).args(["inspect", "--config", "--raw", place]).run().success().stdout
+}
+
+#[test]
+fn forms_are_those_that_skopeo_makes() {
+    let program = needs!(require::program("skopeo"));
+    let sandbox = Sandbox::new();
+    sandbox.layout("start").add("a", &needs!(busybox::image()));
+    for (words, media_type) in [
+        (&["--format", "v2s2"][..], "application/vnd.docker.distribution.manifest.v2+json"),
+        (&["--format", "oci"], "application/vnd.oci.image.manifest.v1+json"),
+        (&["--format", "v2s2", "--dest-decompress"], "application/vnd.docker.distribution.manifest.v2+json"),
+        (&["--dest-compress-format", "zstd"], "application/vnd.oci.image.manifest.v1+json"),
+    ] {
+        conex(&sandbox, &[&["copy"], words, &["oci:start:a", "dir:ours"]].concat());
+        let manifest: Value =
+            serde_json::from_slice(&std::fs::read(sandbox.work().join("ours/manifest.json")).unwrap())
+                .unwrap();
+        assert_eq!(manifest["mediaType"], media_type, "{words:?}");
+        skopeo(&sandbox, &program, &["inspect", "--config", "dir:ours"]);
+        conex(&sandbox, &["copy", "--preserve-digests", "dir:ours", "dir:same"]);
+    }
+    let refused = |words: &[&str]| sandbox.conex(words).current_dir(sandbox.work()).run().fails().stderr;
+    let said = refused(&["copy", "--preserve-digests", "--format", "v2s2", "oci:start:a", "dir:x"]);
+    assert!(said.contains("another form has another digest"), "{said}");
+    let said = refused(&["copy", "--format", "v3", "oci:start:a", "dir:x"]);
+    assert!(said.contains("Choose one of the supported formats"), "{said}");
+    sandbox.finish();
+}
+
+#[test]
+fn root_podman_loads_what_conex_saves_and_saves_what_conex_runs() {
+    needs!(require::root());
+    let program = needs!(require::program("podman"));
+    let sandbox = Sandbox::new();
+    sandbox.layout("start").add("a", &needs!(busybox::image()));
+    let podman = |words: &[&str]| {
+        let mut command = sandbox.command(&program);
+        command.env("PATH", require::HOST_PATH.join(":")).current_dir(sandbox.work());
+        for (option, place) in [("--root", "podman"), ("--runroot", "podman-run"), ("--tmpdir", "tmp/podman")]
+        {
+            command.arg(option).arg(sandbox.path(place));
+        }
+        command
+            .args(["--events-backend", "file", "--storage-driver", "vfs"])
+            .args(words)
+            .run()
+            .success()
+            .stdout
+    };
+    for archive in ["docker-archive", "oci-archive"] {
+        let file = format!("{archive}.tar");
+        conex(&sandbox, &["copy", "oci:start:a", &format!("{archive}:{file}:localhost/{archive}:1")]);
+        let loaded = podman(&["load", "--input", &file]);
+        assert!(loaded.contains(&format!("localhost/{archive}:1")), "{loaded}");
+        let saved = format!("saved-{file}");
+        podman(&["save", "--format", archive, "--output", &saved, &format!("localhost/{archive}:1")]);
+        conex(&sandbox, &["copy", &format!("{archive}:{saved}"), &format!("store:from-{archive}")]);
+        let said = conex(&sandbox, &["run", "--rm", "--network", "none", &format!("from-{archive}")]);
+        assert_eq!(said, busybox::MOTD);
+    }
+    sandbox.finish();
+}
