@@ -11,6 +11,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use conex_testkit::bundle::Bundle;
+use conex_testkit::effort::{sample, tell};
 use conex_testkit::inject::{Fault, Injector};
 use conex_testkit::run::poll;
 use conex_testkit::{Run, Sandbox, needs, require};
@@ -18,16 +19,6 @@ use serde_json::{Value, json};
 
 /// Longer than any `delete --force` should need on a busy machine; the issue's own measure is two seconds.
 const PATIENCE: Duration = Duration::from_secs(20);
-
-fn full() -> bool {
-    std::env::var_os("CONEX_FULL").is_some()
-}
-
-/// All of them, or `few` spread evenly.
-fn sample<T: Clone>(all: &[T], few: usize) -> Vec<T> {
-    let step = if full() { 1 } else { all.len().div_ceil(few).max(1) };
-    all.iter().skip(step / 2).step_by(step).cloned().collect()
-}
 
 /// Where a verb is tried: a container in a certain state.
 struct Scene<'a> {
@@ -163,7 +154,6 @@ fn bundle(sandbox: &Sandbox, limits: bool) -> require::Requirement<Bundle> {
     Ok(bundle)
 }
 
-#[expect(clippy::print_stdout, reason = "the figures of a full run")]
 fn kill_everywhere(mut scene: Scene<'_>) {
     let mut kills = 0;
     for (verb, before, few) in VERBS {
@@ -182,7 +172,7 @@ fn kill_everywhere(mut scene: Scene<'_>) {
             kills += usize::from(hit);
         }
     }
-    println!("killed {kills} times; the slowest delete --force took {:?}", scene.slowest);
+    tell(&format!("killed {kills} times; the slowest delete --force took {:?}", scene.slowest));
     assert!(kills > 50, "killed only {kills} times");
 }
 

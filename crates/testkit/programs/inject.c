@@ -36,6 +36,7 @@ static struct tracee {
 } tracees[MAX];
 static int count;
 static int started; /* the command has been executed; what this program does in its child does not count */
+static pid_t killed;  /* until its end was seen */
 static FILE *report;
 
 static struct tracee *find(pid_t pid) {
@@ -70,7 +71,8 @@ static void syscall_stop(struct tracee *one, int which, long nth, const char *ac
   }
   if (counting || !hit) return;
   if (strcmp(action, "kill") == 0) {
-    kill(one->pid, SIGKILL);
+    killed = one->pid;
+    kill(killed, SIGKILL);
   } else {
     one->failing = 1;
     poke(one->pid, offsetof(struct user_regs_struct, orig_rax), -1);
@@ -100,6 +102,7 @@ int main(int argc, char **argv) {
   if (write(gate[1], "", 1) != 1) return 126;
   close(gate[0]);
   close(gate[1]);
+  int code = -1;
   /* It runs until its next stop; from here on it stops at every call. */
   ptrace(PTRACE_INTERRUPT, command, 0, 0);
   for (;;) {
@@ -108,7 +111,10 @@ int main(int argc, char **argv) {
     if (pid < 0) return 125;
     struct tracee *one = find(pid);
     if (WIFEXITED(status) || WIFSIGNALED(status)) {
-      if (pid == command) return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+      if (pid == command) code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+      if (pid == killed) killed = 0;
+      /* Whoever looks then shall not meet a process that is only just dying. */
+      if (code >= 0 && !killed) return code;
       continue;
     }
     int event = status >> 16, stopped_by = WSTOPSIG(status), deliver = 0;

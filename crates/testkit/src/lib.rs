@@ -25,6 +25,7 @@ pub mod busybox;
 pub mod containerd;
 pub mod debian;
 pub mod dockerd;
+pub mod effort;
 pub mod fd;
 pub mod image;
 pub mod inject;
