@@ -80,6 +80,7 @@ const STATE_FILE: &str = "state.json";
 const CONFIG_FILE: &str = "config.json";
 const FIFO: &str = "exec.fifo";
 const HIDDEN_FIFO: &str = ".exec.fifo";
+const LAST_WORDS: &str = "last-words";
 
 /// A container with a directory below the state root.
 #[derive(Debug)]
@@ -317,6 +318,22 @@ impl Container {
     /// The fifo's name until then.
     pub fn hidden_fifo(&self) -> PathBuf {
         self.directory.join(HIDDEN_FIFO)
+    }
+
+    /// Where the new process says why there is no program after all, once nobody else listens.
+    pub fn make_last_words(&self) -> Result<File> {
+        let path = self.directory.join(LAST_WORDS);
+        File::options()
+            .append(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&path)
+            .wrap(|| "make the file of last words")
+    }
+
+    /// Empty unless the program could not be started.
+    pub fn last_words(&self) -> String {
+        fs::read_to_string(self.directory.join(LAST_WORDS)).unwrap_or_default()
     }
 
     /// From now on the container counts as created.

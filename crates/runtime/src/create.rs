@@ -11,7 +11,7 @@ use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use conex_spec::runtime::{Config, Hooks, IdMapping, NamespaceKind, Rlimit, Status};
+use conex_spec::runtime::{Config, Hooks, IdMapping, NamespaceKind, Rlimit, Status, number_list};
 use conex_sys::idmap::{self, Range};
 use conex_sys::mount::{self, Change, Extent};
 use conex_sys::process::{self, Child};
@@ -21,14 +21,14 @@ use conex_sys::{Errno, credentials, file, sched, signal, socket};
 use crate::cgroup::{Cgroup, Layout};
 use crate::cli::Runtime;
 use crate::container::Container;
-use crate::hooks::{self, Environment};
+use crate::hooks::{self, Moment};
 use crate::init::{self, Inherited};
 use crate::launch::{self, Birth, Join};
 use crate::plan::{
     AfterClone, BeforeClone, Host, IdMap, IdMapSource, IdMaps, MapWriter, Plan, Question, Request, Step, plan,
 };
 use crate::sync::{Channel, Message};
-use crate::{Error, ErrorKind, Result, Wrap, agent, bundle, console};
+use crate::{Error, ErrorKind, Result, Wrap, agent, bundle, console, delete};
 
 /// What `create` and `run` are asked for. All paths are absolute.
 #[derive(Clone, Debug, Default)]
@@ -44,6 +44,8 @@ pub(crate) struct Options {
     pub no_new_keyring: bool,
     /// How many descriptors the container gets besides the standard three.
     pub preserve_fds: u32,
+    /// How many of those are sockets to accept on, by the caller's LISTEN_FDS.
+    pub sockets: u32,
     /// Nobody will be there to relay a terminal.
     pub detach: bool,
 }
@@ -55,7 +57,7 @@ pub(crate) struct Created {
     pub child: Child,
     /// Of a terminal in the foreground.
     pub console: Option<OwnedFd>,
-    pub poststart: Hooks,
+    pub hooks: Hooks,
 }
 
 /// The verb.
@@ -79,8 +81,8 @@ pub(crate) fn create_container(runtime: &Runtime, options: &Options) -> Result<C
     let made = container.save_config(&config).and_then(|()| container.save());
     let made = made.and_then(|()| make(runtime, options, &mut container, &plan));
     match made {
-        Ok((child, console)) => Ok(Created { container, child, console, poststart: plan.hooks }),
-        Err(error) => Err(undo(container, &plan.hooks, error)),
+        Ok((child, console)) => Ok(Created { container, child, console, hooks: plan.hooks }),
+        Err(error) => Err(undo(runtime, container, &plan.hooks, error)),
     }
 }
 
@@ -103,6 +105,7 @@ pub(crate) fn request(runtime: &Runtime, options: &Options) -> Request {
         no_new_keyring: options.no_new_keyring,
         preserve_fds: options.preserve_fds,
         cgroup_driver: runtime.cgroup_driver,
+        sockets: options.sockets,
     }
 }
 
@@ -149,8 +152,10 @@ fn make(
     let start = make_fifo(container)?;
     let (console, inside) = console::ends(plan, options.console_socket.as_deref())?;
     let joins_user_namespace = plan.join.iter().any(|one| one.kind == NamespaceKind::User);
+    let last_words = plan.start_is_watched().then(|| container.make_last_words()).transpose()?;
     let inherited = Inherited {
         start: Some(start),
+        last_words,
         console: inside,
         sources: open_sources(plan)?,
         proc: Procfs::of_host()?,
@@ -241,8 +246,8 @@ fn answer(question: &Question, container: &Container, child: &Child) -> Result<(
     match question {
         Question::RuntimeHooks { prestart, create_runtime } => {
             let state = container.state(Status::Creating);
-            hooks::run("prestart", prestart, &state, Environment::Empty)?;
-            hooks::run("createRuntime", create_runtime, &state, Environment::Empty)
+            hooks::run(Moment::Prestart, prestart, &state)?;
+            hooks::run(Moment::CreateRuntime, create_runtime, &state)
         }
         Question::Rlimits { limits } => raise_limits(child.pid, limits),
     }
@@ -259,6 +264,12 @@ pub(crate) fn adjust_oom_score(pid: i32, value: i32) -> Result<()> {
     std::fs::write(&path, value.to_string()).wrap(|| format!("write {path}"))
 }
 
+/// On which CPUs a process may run; 0 is this one.
+pub(crate) fn set_affinity(pid: i32, cpus: &str) -> Result<()> {
+    let numbers = number_list(cpus).map_err(|error| Error::new(ErrorKind::Config, error))?;
+    Ok(sched::set_affinity(pid, &numbers)?)
+}
+
 /// The fifo that `start` writes to. The new process gets it open, so that nobody but the container's owner needs any
 /// right to the name; and both ends of it, so that nothing but a byte ends its waiting: it would also end with the
 /// last writer, that is with a `start` that is killed, or a `state` that looks whether somebody waits.
@@ -272,7 +283,11 @@ fn make_fifo(container: &Container) -> Result<OwnedFd> {
 fn open_sources(plan: &Plan) -> Result<Vec<OwnedFd>> {
     plan.before_clone
         .iter()
-        .map(|BeforeClone::OpenSource { source, recursive, idmap }| {
+        .filter_map(|work| match work {
+            BeforeClone::OpenSource { source, recursive, idmap } => Some((source, recursive, idmap)),
+            BeforeClone::SetAffinity { .. } => None,
+        })
+        .map(|(source, recursive, idmap)| {
             let extent = if *recursive { Extent::Tree } else { Extent::One };
             let opened = mount::clone_host(Path::new(source), extent)?;
             if let Some(idmap) = idmap {
@@ -320,6 +335,7 @@ fn after_clone(action: &AfterClone, plan: &Plan, cgroup: &Cgroup, pid: i32) -> R
             None => cgroup.enter(pid),
         },
         AfterClone::AdjustOomScore { value } => adjust_oom_score(pid, *value),
+        AfterClone::SetAffinity { cpus } => set_affinity(pid, cpus),
         AfterClone::MoveNetDevice { host_name, name } => {
             // One that is joined may not be joined yet.
             let joined = plan.join.iter().find(|one| one.kind == NamespaceKind::Network);
@@ -354,10 +370,8 @@ fn explain(error: Error, cgroup: &Cgroup, child: &Child) -> Error {
 }
 
 /// Takes back what was made. Should that fail as well, both errors are told.
-fn undo(container: Container, hooks: &Hooks, error: Error) -> Error {
-    let state = container.state(Status::Stopped);
-    let poststop = hooks::run("poststop", &hooks.poststop, &state, Environment::Empty);
-    match container.destroy().and(poststop) {
+fn undo(runtime: &Runtime, container: Container, hooks: &Hooks, error: Error) -> Error {
+    match delete::destroy(runtime, container, hooks) {
         Ok(()) => error,
         Err(second) if second.errno() == Some(Errno::NOENT) => error,
         Err(second) => {

@@ -6,7 +6,7 @@ use conex_spec::runtime::{Hooks, Status};
 
 use crate::cli::Runtime;
 use crate::container::{Container, check_id};
-use crate::hooks::{self, Environment};
+use crate::hooks;
 use crate::{Error, ErrorKind, Result, Wrap};
 
 /// The verb. With `force` a running container is killed first, and a missing one is no error.
@@ -42,9 +42,7 @@ pub(crate) fn delete(runtime: &Runtime, id: &str, force: bool) -> Result<()> {
 pub(crate) fn destroy(runtime: &Runtime, container: Container, hooks: &Hooks) -> Result<()> {
     let state = container.state(Status::Stopped);
     container.destroy()?;
-    if let Err(error) = hooks::run("poststop", &hooks.poststop, &state, Environment::Empty) {
-        runtime.warn(&[error.to_string()]);
-    }
+    runtime.warn(&hooks::run_poststop(&hooks.poststop, &state));
     Ok(())
 }
 

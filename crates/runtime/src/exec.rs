@@ -19,7 +19,7 @@ use crate::container::Container;
 use crate::foreground::Foreground;
 use crate::init::{self, Inherited};
 use crate::launch::{self, Birth, Join};
-use crate::plan::{AfterClone, Plan, Question, Request, Step, plan_exec};
+use crate::plan::{AfterClone, BeforeClone, Plan, Question, Request, Step, plan_exec};
 use crate::sync::{Channel, Message};
 use crate::{Error, ErrorKind, Result, Wrap, agent, bundle, console, create};
 
@@ -43,6 +43,7 @@ pub(crate) struct Entry {
     pub pidfd_socket: Option<PathBuf>,
     pub pid_file: Option<PathBuf>,
     pub preserve_fds: u32,
+    pub sockets: u32,
     pub cgroup: Option<String>,
     pub ignore_paused: bool,
 }
@@ -81,6 +82,7 @@ pub(crate) fn exec(runtime: &Runtime, id: &str, entry: &Entry) -> Result<i32> {
         id: id.to_owned(),
         bundle: container.bundle().to_owned(),
         preserve_fds: entry.preserve_fds,
+        sockets: entry.sockets,
         ..Request::default()
     };
     let plan = plan_exec(&config, &process, &request, &create::find_out(runtime)?)
@@ -150,6 +152,7 @@ fn enter(
     let (outside, inside) = console::ends(plan, entry.console_socket.as_deref())?;
     let inherited = Inherited {
         start: None,
+        last_words: None,
         console: inside,
         sources: Vec::new(),
         proc: Procfs::of_host()?,
@@ -166,6 +169,11 @@ fn enter(
         preserve: entry.preserve_fds,
         ..Birth::default()
     };
+    for work in &plan.before_clone {
+        if let BeforeClone::SetAffinity { cpus } = work {
+            create::set_affinity(0, cpus).wrap(|| work)?;
+        }
+    }
     let (child, channel) = launch::launch(&birth, |channel| init::run(plan, &inherited, channel))?;
     let wrap = || "unable to start container process";
     if let Err(error) = raise(container, plan, entry, &cgroup, &child, &channel) {
@@ -228,6 +236,7 @@ fn raise(
         match action {
             AfterClone::EnterCgroup if cgroup.clone_target().is_none() => cgroup.enter(child.pid)?,
             AfterClone::AdjustOomScore { value } => create::adjust_oom_score(child.pid, *value)?,
+            AfterClone::SetAffinity { cpus } => create::set_affinity(child.pid, cpus)?,
             _ => {}
         }
     }

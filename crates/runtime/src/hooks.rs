@@ -11,33 +11,64 @@ use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Command, ExitStatus, Stdio};
 
 use conex_spec::runtime::{Hook, State};
-use conex_sys::{file, process, signal};
+use conex_sys::{file, process};
 
+use crate::plan::HookMoment;
 use crate::{Error, ErrorKind, Result, Wrap};
 
-/// What a hook without `env` gets.
+/// When a hook runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Environment {
-    /// Nothing: hooks in the runtime's namespaces.
-    Empty,
-    /// The environment of the container's process: startContainer hooks.
-    Inherited,
+pub(crate) enum Moment {
+    Prestart,
+    CreateRuntime,
+    CreateContainer,
+    StartContainer,
+    Poststart,
+    Poststop,
+}
+
+impl Moment {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Prestart => "prestart",
+            Self::CreateRuntime => "createRuntime",
+            Self::CreateContainer => "createContainer",
+            Self::StartContainer => "startContainer",
+            Self::Poststart => "poststart",
+            Self::Poststop => "poststop",
+        }
+    }
+}
+
+impl From<HookMoment> for Moment {
+    fn from(moment: HookMoment) -> Self {
+        match moment {
+            HookMoment::CreateContainer => Self::CreateContainer,
+            HookMoment::StartContainer => Self::StartContainer,
+        }
+    }
 }
 
 /// Runs the hooks of one moment in order, until one fails.
-pub(crate) fn run(moment: &str, hooks: &[Hook], state: &State, environment: Environment) -> Result<()> {
-    if hooks.is_empty() {
-        return Ok(());
-    }
-    let state = serde_json::to_vec(state).map_err(|error| Error::new(ErrorKind::Os, error.to_string()))?;
-    for (index, hook) in hooks.iter().enumerate() {
-        run_one(hook, &state, environment).wrap(|| format!("{moment} hook #{index} ({})", hook.path))?;
-    }
-    Ok(())
+pub(crate) fn run(moment: Moment, hooks: &[Hook], state: &State) -> Result<()> {
+    outcomes(moment, hooks, state).collect()
 }
 
-fn run_one(hook: &Hook, state: &[u8], environment: Environment) -> Result<()> {
-    let input = file::in_memory("state", state)?;
+/// Runs every poststop hook, whether or not one before has failed. The warnings.
+pub(crate) fn run_poststop(hooks: &[Hook], state: &State) -> Vec<String> {
+    let outcomes = outcomes(Moment::Poststop, hooks, state);
+    outcomes.filter_map(std::result::Result::err).map(|error| error.to_string()).collect()
+}
+
+fn outcomes(moment: Moment, hooks: &[Hook], state: &State) -> impl Iterator<Item = Result<()>> {
+    hooks.iter().enumerate().map(move |(index, hook)| {
+        run_one(moment, hook, state).wrap(|| format!("{} hook #{index} ({})", moment.name(), hook.path))
+    })
+}
+
+fn run_one(moment: Moment, hook: &Hook, state: &State) -> Result<()> {
+    let state = serde_json::to_vec(state).map_err(|error| Error::new(ErrorKind::Os, error.to_string()))?;
+    let input = file::in_memory("state", &state)?;
     let mut output = file::in_memory("output", b"")?;
     let mut command = Command::new(&hook.path);
     command.stdin(Stdio::from(input)).stdout(Stdio::from(output.try_clone()?));
@@ -45,8 +76,15 @@ fn run_one(hook: &Hook, state: &[u8], environment: Environment) -> Result<()> {
     if let Some((name, rest)) = hook.args.split_first() {
         command.arg0(name).args(rest);
     }
-    if environment == Environment::Empty || !hook.env.is_empty() {
+    // In the container, the plan has given a hook without variables those of the process.
+    if moment != Moment::StartContainer || !hook.env.is_empty() {
         command.env_clear().envs(hook.env.iter().filter_map(|word| word.split_once('=')));
+    }
+    // A group of its own: what a hook has started is killed with it when its time is over.
+    command.process_group(0);
+    if moment != Moment::Poststop {
+        // With the runtime, whoever cares for the container's making is gone. Cleaning up is worth going on with.
+        process::end_with_parent(&mut command);
     }
     let status = wait(&mut command, hook.timeout)?;
     if status.success() {
@@ -66,7 +104,7 @@ fn wait(command: &mut Command, timeout: Option<i64>) -> Result<ExitStatus> {
         let pidfd = process::open(child.id().cast_signed())?;
         let limit = u32::try_from(seconds.saturating_mul(1000)).unwrap_or(u32::MAX);
         if !process::wait_for_end(pidfd.as_fd(), Some(limit))? {
-            process::send_signal(pidfd.as_fd(), signal::KILL)?;
+            process::kill_group(child.id().cast_signed())?;
             child.wait()?;
             return Err(Error::new(ErrorKind::Os, format!("timed out after {seconds} s, killed")));
         }
@@ -85,6 +123,7 @@ fn printed(output: &mut File) -> String {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "files of the test's own")]
 mod tests {
     use super::*;
     use conex_spec::runtime::Status;
@@ -112,12 +151,12 @@ mod tests {
     fn a_hook_reads_the_state_and_its_own_environment_only() {
         let mut hook = shell("grep -q '\"status\":\"creating\"' && test \"$A\" = 1 && test -z \"$HOME\"");
         hook.env = vec!["A=1".into(), "PATH=/bin:/usr/bin".into()];
-        run("prestart", &[hook], &state(), Environment::Empty).unwrap();
+        run(Moment::Prestart, &[hook], &state()).unwrap();
     }
 
     #[test]
     fn a_failing_hook_says_what_it_printed() {
-        let error = run("prestart", &[shell("echo no luck >&2; exit 3")], &state(), Environment::Inherited);
+        let error = run(Moment::Prestart, &[shell("echo no luck >&2; exit 3")], &state());
         assert_eq!(
             error.unwrap_err().to_string(),
             "prestart hook #0 (/bin/sh): exit status 3, output: no luck"
@@ -126,8 +165,29 @@ mod tests {
 
     #[test]
     fn a_hook_that_does_not_end_is_killed() {
-        let hook = Hook { timeout: Some(1), ..shell("exec sleep 60") };
-        let error = run("poststop", &[hook], &state(), Environment::Inherited).unwrap_err();
+        let mut hook = shell("sleep 60 & echo $! > \"$PIDFILE\"; wait");
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("pid");
+        hook.timeout = Some(1);
+        hook.env = vec![format!("PIDFILE={}", file.display()), "PATH=/bin:/usr/bin".into()];
+        let error = run(Moment::Poststart, &[hook], &state()).unwrap_err();
         assert!(error.to_string().ends_with("timed out after 1 s, killed"), "{error}");
+        let pid: i32 = std::fs::read_to_string(&file).unwrap().trim().parse().unwrap();
+        // Whoever adopts it reaps it in his own time.
+        if let Ok(sleeping) = process::open(pid) {
+            assert!(
+                process::wait_for_end(sleeping.as_fd(), Some(60_000)).unwrap(),
+                "what it started lives on"
+            );
+        }
+    }
+
+    #[test]
+    fn poststop_hooks_go_on_after_a_failure() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("ran");
+        let warnings = run_poststop(&[shell("exit 1"), shell(&format!(": > {}", file.display()))], &state());
+        assert_eq!(warnings, ["poststop hook #0 (/bin/sh): exit status 1, output: "]);
+        assert!(file.exists());
     }
 }

@@ -6,7 +6,7 @@ use conex_sys::process;
 use crate::cli::Runtime;
 use crate::create::{Options, create_container};
 use crate::foreground::Foreground;
-use crate::start::start_container;
+use crate::start::{release, watch};
 use crate::{Result, delete};
 
 /// What only `run` knows.
@@ -29,14 +29,16 @@ pub(crate) fn run(runtime: &Runtime, options: &Options, keep: Keep) -> Result<i3
         Some(Foreground::new()?)
     };
     let created = create_container(runtime, options)?;
-    if let Err(error) = start_container(&created.container, &created.poststart.poststart) {
-        delete::destroy(runtime, created.container, &created.poststart)?;
+    let started =
+        release(&created.container).and_then(|fifo| watch(&created.container, &created.hooks, &fifo));
+    if let Err(error) = started {
+        delete::destroy(runtime, created.container, &created.hooks)?;
         return Err(error);
     }
     let Some(foreground) = foreground else { return Ok(0) };
     let exit = foreground.wait(&created.child, created.console)?;
     if !keep.keep {
-        delete::destroy(runtime, created.container, &created.poststart)?;
+        delete::destroy(runtime, created.container, &created.hooks)?;
     }
     Ok(exit.code())
 }

@@ -5,16 +5,17 @@
 //! that the program runs; poststart hooks wait for that.
 #![expect(clippy::disallowed_methods, reason = "the state root is the host's")]
 
+use std::fs::File;
 use std::io::Write;
 use std::os::fd::{AsFd, BorrowedFd};
 
-use conex_spec::runtime::{Hook, Status};
-use conex_sys::{Errno, process, signal, socket};
+use conex_spec::runtime::{Hooks, Status};
+use conex_sys::{Errno, socket};
 
 use crate::cli::Runtime;
 use crate::container::{Container, open_fifo};
-use crate::hooks::{self, Environment};
-use crate::{Error, ErrorKind, Result, Wrap};
+use crate::hooks::{self, Moment};
+use crate::{Error, ErrorKind, Result, Wrap, delete};
 
 /// The verb.
 pub(crate) fn start(runtime: &Runtime, id: &str) -> Result<()> {
@@ -27,12 +28,17 @@ pub(crate) fn start(runtime: &Runtime, id: &str) -> Result<()> {
         Status::Paused => return state("cannot start a container in the paused state"),
         Status::Creating => return state("cannot start a container that is still being created"),
     }
-    let poststart = container.config()?.hooks.poststart;
-    start_container(&container, &poststart)
+    let hooks = container.config()?.hooks;
+    let fifo = release(&container)?;
+    if let Err(error) = watch(&container, &hooks, &fifo) {
+        delete::destroy(runtime, container, &hooks)?;
+        return Err(error);
+    }
+    Ok(())
 }
 
-/// For `start` and `run`.
-pub(crate) fn start_container(container: &Container, poststart: &[Hook]) -> Result<()> {
+/// Lets the process go on. An error leaves the container as it is.
+pub(crate) fn release(container: &Container) -> Result<File> {
     let path = container.fifo();
     let gone = |error: std::io::Error| match error.raw_os_error().map(Errno::from_raw_os_error) {
         Some(Errno::NXIO) => Error::new(ErrorKind::State, "cannot start a container that has stopped"),
@@ -43,18 +49,21 @@ pub(crate) fn start_container(container: &Container, poststart: &[Hook]) -> Resu
     // Only now: a start that is killed before leaves a container that can be started again, and one that is killed
     // in between a name that nobody reads, which means nothing.
     std::fs::remove_file(&path).wrap(|| "remove the fifo")?;
-    if poststart.is_empty() {
+    Ok(fifo)
+}
+
+/// The hooks of the start. After an error the program is not there, or must not go on: runtime.md, "Lifecycle", ends
+/// the container then.
+pub(crate) fn watch(container: &Container, hooks: &Hooks, fifo: &File) -> Result<()> {
+    if hooks.start_container.is_empty() && hooks.poststart.is_empty() {
         return Ok(());
     }
     wait_for_program(fifo.as_fd())?;
-    let state = container.state(Status::Running);
-    let outcome = hooks::run("poststart", poststart, &state, Environment::Empty);
-    if outcome.is_err()
-        && let Some(init) = container.init()?
-    {
-        process::send_signal(init.as_fd(), signal::KILL)?;
+    let words = container.last_words();
+    if !words.is_empty() {
+        return Err(Error::new(ErrorKind::Os, words));
     }
-    outcome
+    hooks::run(Moment::Poststart, &hooks.poststart, &container.state(Status::Running))
 }
 
 /// A fifo without readers is an error condition, which poll(2) always reports.

@@ -193,6 +193,28 @@ pub fn wait_for_end(pidfd: BorrowedFd<'_>, timeout_ms: Option<u32>) -> Result<bo
     Ok(crate::socket::wait_readable(&[pidfd], timeout_ms)?.is_some())
 }
 
+/// Lets the process of a command die with the process that starts it. Call right before spawning.
+pub fn end_with_parent(command: &mut std::process::Command) {
+    use std::os::unix::process::CommandExt as _;
+    let parent = rustix::process::getpid();
+    let prepare = move || {
+        rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
+        // It may have died before.
+        if rustix::process::getppid() == Some(parent) { Ok(()) } else { Err(Errno::SRCH.into()) }
+    };
+    // SAFETY: between fork and exec the closure makes two system calls; it takes no lock and allocates nothing.
+    unsafe { command.pre_exec(prepare) };
+}
+
+/// Kills every process of a process group. That none is left is no error.
+pub fn kill_group(leader: i32) -> Result<()> {
+    let group = rustix::process::Pid::from_raw(leader).ok_or(Errno::INVAL);
+    match group.and_then(|group| rustix::process::kill_process_group(group, rustix::process::Signal::KILL)) {
+        Err(Errno::SRCH) => Ok(()),
+        outcome => outcome.call(|| format!("kill(-{leader}, SIGKILL)")),
+    }
+}
+
 /// Hides memory, descriptors and `/proc/<pid>/exe` of the process from everybody without privilege over it,
 /// until the next execve(2).
 pub fn set_undumpable() -> Result<()> {

@@ -62,7 +62,7 @@ pub fn set_limit_of(pid: i32, limit: &Limit) -> Result<()> {
     })
 }
 
-/// struct sched_attr, without the utilisation clamps.
+/// struct sched_attr.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct Scheduling {
@@ -82,6 +82,10 @@ pub struct Scheduling {
     pub deadline: u64,
     /// For DEADLINE, in nanoseconds.
     pub period: u64,
+    /// For `SCHED_FLAG_UTIL_CLAMP_MIN`; the specification knows no value but 0.
+    pub lowest_utilisation: u32,
+    /// For `SCHED_FLAG_UTIL_CLAMP_MAX`.
+    pub highest_utilisation: u32,
 }
 
 /// sched_setattr(2) on the calling process.
@@ -102,17 +106,18 @@ pub fn set_io_priority(class: u32, level: u32) -> Result<()> {
     check(returned).map(drop).call(|| format!("ioprio_set(class {class}, level {level})"))
 }
 
-/// sched_setaffinity(2): the CPUs that the calling process may use.
-pub fn set_affinity(cpus: &[u32]) -> Result<()> {
+/// sched_setaffinity(2): the CPUs that a process may use; 0 is the calling one.
+pub fn set_affinity(pid: i32, cpus: &[u32]) -> Result<()> {
     let words = cpus.iter().max().map_or(0, |last| last / 64 + 1);
     let mut mask = vec![0_u64; usize::try_from(words).unwrap_or_default()];
     for cpu in cpus {
         mask[usize::try_from(cpu / 64).expect("fits, as words did")] |= 1 << (cpu % 64);
     }
     // SAFETY: the kernel reads exactly the bytes of `mask`.
-    let returned =
-        unsafe { libc::syscall(libc::SYS_sched_setaffinity, 0, size_of_val(mask.as_slice()), mask.as_ptr()) };
-    check(returned).map(drop).call(|| format!("sched_setaffinity({cpus:?})"))
+    let returned = unsafe {
+        libc::syscall(libc::SYS_sched_setaffinity, pid, size_of_val(mask.as_slice()), mask.as_ptr())
+    };
+    check(returned).map(drop).call(|| format!("sched_setaffinity({pid}, {cpus:?})"))
 }
 
 /// set_mempolicy(2): `mode` with its flags, and the NUMA nodes.
@@ -124,9 +129,10 @@ pub fn set_memory_policy(mode: u32, nodes: &[u32]) -> Result<()> {
     for node in nodes {
         mask[usize::try_from(node / 64).expect("less than 16")] |= 1 << (node % 64);
     }
-    let bits = if nodes.is_empty() { 0 } else { 1024 + 1 };
-    // SAFETY: the kernel reads at most 1024 bits, which is the size of `mask`.
-    let returned = unsafe { libc::syscall(libc::SYS_set_mempolicy, mode, mask.as_ptr(), bits) };
+    // Without nodes the mask must be missing: an empty one of no bits is refused.
+    let (mask, bits) = if nodes.is_empty() { (std::ptr::null(), 0) } else { (mask.as_ptr(), 1024 + 1) };
+    // SAFETY: the kernel reads at most 1024 bits, which is the size of `mask`, or nothing.
+    let returned = unsafe { libc::syscall(libc::SYS_set_mempolicy, mode, mask, bits) };
     check(returned).map(drop).call(|| format!("set_mempolicy({mode:#x}, {nodes:?})"))
 }
 
@@ -146,6 +152,6 @@ mod tests {
         assert_eq!(resource_number("RLIMIT_NOFILE"), Some(7));
         assert_eq!(resource_number("RLIMIT_RTTIME"), Some(15));
         assert_eq!(resource_number("RLIMIT_"), None);
-        assert_eq!(size_of::<Scheduling>(), 48);
+        assert_eq!(size_of::<Scheduling>(), 56);
     }
 }

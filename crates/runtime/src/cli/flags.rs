@@ -49,6 +49,7 @@ pub(super) fn options(parsed: &Parsed) -> Result<Options> {
         no_pivot: parsed.has("no-pivot"),
         no_new_keyring: parsed.has("no-new-keyring"),
         preserve_fds: preserved(parsed)?,
+        sockets: listening(),
         detach: parsed.has("detach"),
     })
 }
@@ -56,9 +57,13 @@ pub(super) fn options(parsed: &Parsed) -> Result<Options> {
 /// The descriptors that were asked for, and the sockets that the caller listens on (sd_listen_fds(3)).
 pub(super) fn preserved(parsed: &Parsed) -> Result<u32> {
     let asked = parsed.number("preserve-fds")?.unwrap_or(0);
-    let listening = std::env::var("LISTEN_FDS").ok().and_then(|count| count.parse().ok()).unwrap_or(0);
     // More than any process can have open: numbers behind it must not overflow.
-    Ok(asked.saturating_add(listening).min(1 << 20))
+    Ok(asked.saturating_add(listening()).min(1 << 20))
+}
+
+/// LISTEN_FDS. That LISTEN_PID is another process does not matter: callers in between do not know ours.
+pub(super) fn listening() -> u32 {
+    std::env::var("LISTEN_FDS").ok().and_then(|count| count.parse().ok()).unwrap_or(0)
 }
 
 pub(super) fn absolute(path: &str) -> Result<PathBuf> {

@@ -22,6 +22,11 @@ pub(super) fn make(world: &World<'_>, node: &DeviceNode) -> Result<()> {
         if is_this_device(node, &there) {
             return Ok(());
         }
+        if !node.default && !is_placeholder(node, &there) {
+            let what =
+                format!("{} is there already and is another file: remove it from the image", node.path);
+            return Err(Error::new(ErrorKind::Config, what));
+        }
         if !node.bind {
             directory.remove_file(&name)?;
         }
@@ -37,6 +42,11 @@ pub(super) fn make(world: &World<'_>, node: &DeviceNode) -> Result<()> {
         directory.chown(&name, node.uid, node.gid)?;
     }
     Ok(())
+}
+
+/// The empty file that an earlier container bound this device over.
+fn is_placeholder(node: &DeviceNode, there: &Stat) -> bool {
+    node.bind && FileType::from_raw_mode(there.st_mode) == FileType::RegularFile && there.st_size == 0
 }
 
 fn directory_of(world: &World<'_>, path: &str) -> Result<(Dir, std::ffi::OsString)> {

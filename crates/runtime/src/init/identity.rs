@@ -5,7 +5,7 @@ use std::ffi::CString;
 
 use conex_spec::runtime::{
     IoPriority, IoPriorityClass, MemoryPolicy, MemoryPolicyFlag, MemoryPolicyMode, PersonalityDomain, Rlimit,
-    Scheduler, SchedulerFlag, SchedulerPolicy,
+    Scheduler, SchedulerFlag, SchedulerPolicy, number_list,
 };
 use conex_sys::sched::{self, Limit, Scheduling};
 use conex_sys::{Errno, credentials, keyring};
@@ -49,7 +49,11 @@ pub(super) fn set_apparmor_profile(world: &World<'_>, profile: &str) -> Result<(
         }
         outcome => outcome,
     };
-    written.wrap(|| format!("unable to apply apparmor profile {profile}"))
+    written.wrap(|| {
+        format!(
+            "unable to apply apparmor profile {profile} (is AppArmor enabled here, and the profile loaded?)"
+        )
+    })
 }
 
 pub(super) fn set_selinux_label(world: &World<'_>, label: &str) -> Result<()> {
@@ -155,35 +159,6 @@ pub(super) fn set_memory_policy(policy: &MemoryPolicy) -> Result<()> {
         MemoryPolicyFlag::StaticNodes => 1 << 15,
     };
     let mode = policy.flags.iter().fold(mode, |mode, one| mode | flag(one));
-    Ok(sched::set_memory_policy(mode, &number_list(&policy.nodes)?)?)
-}
-
-/// `0-3,7` as its numbers.
-pub(crate) fn number_list(text: &str) -> Result<Vec<u32>> {
-    let wrong = || Error::new(ErrorKind::Config, format!("{text:?} is not a list of numbers and ranges"));
-    let mut numbers = Vec::new();
-    for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
-        let (first, last) = part.split_once('-').unwrap_or((part, part));
-        let first: u32 = first.trim().parse().map_err(|_| wrong())?;
-        let last: u32 = last.trim().parse().map_err(|_| wrong())?;
-        if first > last || last >= 65_536 {
-            return Err(wrong());
-        }
-        numbers.extend(first..=last);
-    }
-    Ok(numbers)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn reads_lists_of_numbers() {
-        assert_eq!(number_list("0-2,7").unwrap(), [0, 1, 2, 7]);
-        assert!(number_list("").unwrap().is_empty());
-        for wrong in ["x", "3-1", "1-", "-1", "0-4294967295"] {
-            number_list(wrong).unwrap_err();
-        }
-    }
+    let nodes = number_list(&policy.nodes).map_err(|error| Error::new(ErrorKind::Config, error))?;
+    Ok(sched::set_memory_policy(mode, &nodes)?)
 }

@@ -23,6 +23,7 @@ mod program;
 mod root;
 
 use std::ffi::CString;
+use std::fs::File;
 use std::io::Write as _;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -44,6 +45,8 @@ pub(crate) use identity::kernel_limit;
 pub(crate) struct Inherited {
     /// A byte comes out of it when the container is started. `exec` has none: it starts at once.
     pub(crate) start: Option<OwnedFd>,
+    /// For an error after "ready", if `start` waits for one. Of others the standard error is the only place.
+    pub(crate) last_words: Option<File>,
     /// Takes the master of the console.
     pub(crate) console: Option<OwnedFd>,
     /// Results of `Plan::before_clone`, by position.
@@ -64,7 +67,11 @@ impl Inherited {
     /// All that stays open in the new process.
     pub(crate) fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
         let owned = self.sources.iter().chain(&self.start).chain(&self.console);
-        owned.map(AsFd::as_fd).chain([self.proc.as_fd()]).collect()
+        owned
+            .map(AsFd::as_fd)
+            .chain(self.last_words.as_ref().map(AsFd::as_fd))
+            .chain([self.proc.as_fd()])
+            .collect()
     }
 }
 
@@ -95,8 +102,11 @@ pub(crate) fn run(plan: &Plan, inherited: &Inherited, channel: Channel) -> i32 {
     let Err(error) = begin(&mut world).and_then(|()| walk(&mut world)) else { return 0 };
     let told = world.channel.as_ref().map(|channel| channel.send(&Message::Failed(copy_of(&error))));
     if !matches!(told, Some(Ok(()))) {
-        // Nobody else is left to tell; standard error is the container's own.
-        drop(writeln!(std::io::stderr(), "{error}"));
+        // Standard error is the container's own. Where even writing fails, nobody is left to tell.
+        drop(match &inherited.last_words {
+            Some(file) => write!(&*file, "{error}"),
+            None => writeln!(std::io::stderr(), "{error}"),
+        });
     }
     255
 }
@@ -150,7 +160,7 @@ fn do_step(world: &mut World<'_>, index: usize, step: &Step) -> Result<()> {
         Step::JoinKeyring { name, label } => identity::join_keyring(world, name, label),
         Step::RaiseLoopback => Ok(network::bring_loopback_up()?),
         Step::IsolateMounts { propagation } => root::set_propagation("/", *propagation),
-        Step::BindRoot { rootfs, private_parent } => root::bind(world, Path::new(rootfs), *private_parent),
+        Step::BindRoot { rootfs, parent } => root::bind(world, Path::new(rootfs), *parent),
         Step::Mount(mount) => mount::mount(world, mount),
         Step::Device(node) => device::make(world, node),
         Step::Symlink { path, target } => device::symlink(world, path, target),
@@ -195,7 +205,7 @@ fn do_step(world: &mut World<'_>, index: usize, step: &Step) -> Result<()> {
         Step::DefaultHome { uid } => program::find_home(world, *uid),
         Step::FindProgram { name } => program::find(world, name),
         Step::AwaitStart => await_start(world),
-        Step::Execute { args, env } => Err(program::execute(world, args, env)),
+        Step::Execute { args, env, sockets } => Err(program::execute(world, args, env, *sockets)),
     }
 }
 
@@ -233,14 +243,10 @@ fn load_filter(world: &World<'_>, index: usize, step: &SeccompStep) -> Result<()
 fn run_hooks(world: &World<'_>, moment: HookMoment, list: &[conex_spec::runtime::Hook]) -> Result<()> {
     // The process as the hook sees it: it runs in the container's pid namespace.
     let mut state = State { pid: Some(process::own_id()), ..world.inherited.state.clone() };
-    let environment = match moment {
-        HookMoment::CreateContainer => hooks::Environment::Empty,
-        HookMoment::StartContainer => {
-            state.status = Status::Created;
-            hooks::Environment::Inherited
-        }
-    };
-    hooks::run(&moment.to_string(), list, &state, environment)
+    if moment == HookMoment::StartContainer {
+        state.status = Status::Created;
+    }
+    hooks::run(moment.into(), list, &state)
 }
 
 /// The runtime may go away from now on; this process stays until somebody starts or kills it.

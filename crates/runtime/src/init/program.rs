@@ -153,11 +153,14 @@ fn executable(path: &Path) -> std::result::Result<(), Errno> {
 }
 
 /// Becomes the program; returns only what went wrong.
-pub(super) fn execute(world: &World<'_>, args: &[String], env: &[String]) -> Error {
+pub(super) fn execute(world: &World<'_>, args: &[String], env: &[String], sockets: u32) -> Error {
     let Some(program) = &world.program else { return missing("program") };
-    let home = world.home.iter().map(|home| format!("HOME={home}"));
+    let mut more: Vec<_> = world.home.iter().map(|home| format!("HOME={home}")).collect();
+    if sockets > 0 {
+        more.extend([format!("LISTEN_FDS={sockets}"), format!("LISTEN_PID={}", process::own_id())]);
+    }
     let words = process::Words::new(args.iter().map(String::as_str))
-        .and_then(|args| Ok((args, process::Words::new(env.iter().cloned().chain(home))?)));
+        .and_then(|args| Ok((args, process::Words::new(env.iter().cloned().chain(more))?)));
     let (args, env) = match words {
         Ok(words) => words,
         Err(error) => return error.into(),

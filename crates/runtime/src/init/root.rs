@@ -29,24 +29,22 @@ pub(super) fn set_propagation(path: &str, wanted: Propagation) -> Result<()> {
 }
 
 /// Makes the root filesystem a mount of its own, and opens it. From here on it is only reached through that handle.
-pub(super) fn bind(world: &mut World<'_>, rootfs: &Path, private_parent: bool) -> Result<()> {
+pub(super) fn bind(world: &mut World<'_>, rootfs: &Path, parent: PropagationKind) -> Result<()> {
     let target = mount::open_dir(rootfs)?;
-    if private_parent {
-        make_mount_of_private(&target)?;
-    }
+    let (parent, _) = propagation(Propagation { kind: parent, recursive: false });
+    propagate_mount_of(&target, parent)?;
     let tree = mount::clone(target.as_fd(), Path::new(""), Extent::Tree)?;
     mount::attach(tree.as_fd(), target.as_fd())?;
     world.root = Some(Root::new(Dir::from(tree)));
     Ok(())
 }
 
-/// pivot_root(2) refuses a new root whose parent mount is shared. That mount is found upwards: only at a mount's
-/// root can its propagation be changed.
-fn make_mount_of_private(start: &OwnedFd) -> Result<()> {
-    let private = Change { propagation: Some(mount::Propagation::Private), ..Change::NONE };
+/// The mount that a directory lies on is found upwards: only at a mount's root can its propagation be changed.
+fn propagate_mount_of(start: &OwnedFd, kind: mount::Propagation) -> Result<()> {
+    let change = Change { propagation: Some(kind), ..Change::NONE };
     let mut here = start.try_clone().wrap(|| "look for the mount of the root filesystem")?;
     loop {
-        match mount::change(here.as_fd(), &private) {
+        match mount::change(here.as_fd(), &change) {
             Err(error) if error.errno() == Errno::INVAL => {}
             outcome => return Ok(outcome?),
         }

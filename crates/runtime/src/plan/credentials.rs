@@ -6,9 +6,7 @@
 
 use conex_spec::runtime::{NamespaceKind, Process};
 
-use super::{
-    AdditionalGroups, Capabilities, CapabilitySet, Draft, HookMoment, IdMaps, MapWriter, PlanError, Step,
-};
+use super::{AdditionalGroups, Capabilities, CapabilitySet, Draft, IdMaps, MapWriter, PlanError, Step};
 
 impl Draft<'_> {
     pub(super) fn credentials(
@@ -17,11 +15,7 @@ impl Draft<'_> {
         id_maps: Option<&IdMaps>,
     ) -> Result<(), PlanError> {
         if !process.selinux_label.is_empty() {
-            if !self.host.selinux {
-                return Err(PlanError::new(
-                    "selinux label is specified in config, but selinux is disabled or not supported",
-                ));
-            }
+            self.needs_selinux("process.selinuxLabel", &process.selinux_label)?;
             self.steps.push(Step::SelinuxLabel { label: process.selinux_label.clone() });
         }
         if !process.no_new_privileges {
@@ -47,18 +41,6 @@ impl Draft<'_> {
             self.seccomp()?;
         }
         Ok(())
-    }
-
-    pub(super) fn execution(&mut self, process: &Process) {
-        self.steps.push(Step::AwaitStart);
-        let mut hooks = self.config.hooks.start_container.clone();
-        if !hooks.is_empty() {
-            for hook in hooks.iter_mut().filter(|hook| hook.env.is_empty()) {
-                hook.env.clone_from(&process.env);
-            }
-            self.steps.push(Step::Hooks { moment: HookMoment::StartContainer, hooks });
-        }
-        self.steps.push(Step::Execute { args: process.args.clone(), env: process.env.clone() });
     }
 
     /// A map of the caller's own id alone is only to be had where setgroups(2) is denied.

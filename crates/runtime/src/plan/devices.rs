@@ -37,6 +37,7 @@ impl Draft<'_> {
                 uid: 0,
                 gid: 0,
                 bind,
+                default: true,
             };
             self.steps.push(Step::Device(node));
         }
@@ -104,5 +105,6 @@ fn node(device: &Device, bind: bool) -> DeviceNode {
         uid: device.uid.unwrap_or_default(),
         gid: device.gid.unwrap_or_default(),
         bind: bind && device.kind != DeviceKind::Fifo,
+        default: false,
     }
 }

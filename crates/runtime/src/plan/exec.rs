@@ -4,7 +4,7 @@
 
 use conex_spec::runtime::{Config, NamespaceKind, Process};
 
-use super::{AfterClone, Draft, Host, Plan, PlanError, Request, Step};
+use super::{AfterClone, BeforeClone, Draft, Host, Plan, PlanError, Request, Step};
 
 /// Decides everything about an `exec`. `config` is the container's, `process` the new one.
 pub fn plan_exec(
@@ -34,7 +34,7 @@ pub fn plan_exec(
     let id_maps = if config.has_namespace(NamespaceKind::User) { draft.id_maps()? } else { None };
     draft.credentials(process, id_maps.as_ref())?;
     draft.steps.push(Step::AwaitStart);
-    draft.steps.push(Step::Execute { args: process.args.clone(), env: process.env.clone() });
+    draft.execute(process);
     for step in &mut draft.steps {
         if let Step::Console { mount, .. } = step {
             *mount = false;
@@ -42,6 +42,14 @@ pub fn plan_exec(
     }
     let mut after_clone = vec![AfterClone::EnterCgroup];
     after_clone.extend(process.oom_score_adj.map(|value| AfterClone::AdjustOomScore { value }));
-    let (steps, warnings) = (draft.steps, draft.warnings);
-    Ok(Plan { after_clone, steps, warnings, ..Plan::default() })
+    let (mut before_clone, steps, warnings) = (draft.before_clone, draft.steps, draft.warnings);
+    if let Some(affinity) = &process.exec_cpu_affinity {
+        if !affinity.initial.is_empty() {
+            before_clone.push(BeforeClone::SetAffinity { cpus: affinity.initial.clone() });
+        }
+        if !affinity.last.is_empty() {
+            after_clone.push(AfterClone::SetAffinity { cpus: affinity.last.clone() });
+        }
+    }
+    Ok(Plan { before_clone, after_clone, steps, warnings, ..Plan::default() })
 }

@@ -24,6 +24,7 @@ mod credentials;
 mod data;
 mod devices;
 mod exec;
+mod execution;
 mod limits;
 mod mount_options;
 mod mounts;
@@ -50,6 +51,8 @@ pub struct Request {
     pub no_new_keyring: bool,
     /// `--preserve-fds` and the sockets of LISTEN_FDS.
     pub preserve_fds: u32,
+    /// LISTEN_FDS: so many of the preserved descriptors, the first ones, are sockets that the program may accept on.
+    pub sockets: u32,
     pub cgroup_driver: Driver,
 }
 
@@ -80,6 +83,7 @@ pub fn plan(config: &Config, request: &Request, host: &Host) -> Result<Plan, Pla
         config.process.as_ref().ok_or_else(|| PlanError::new("process property must not be empty"))?;
     let mut draft =
         Draft { config, request, host, before_clone: Vec::new(), steps: Vec::new(), warnings: Vec::new() };
+    draft.needs_selinux("linux.mountLabel", &draft.linux().mount_label)?;
     let id_maps = draft.id_maps()?;
     let cgroup = draft.cgroup()?;
     draft.keyring(process);
@@ -89,6 +93,7 @@ pub fn plan(config: &Config, request: &Request, host: &Host) -> Result<Plan, Pla
     draft.finish_root_filesystem();
     draft.identity(process);
     draft.restrict_paths();
+    draft.propagate_root();
     draft.scheduling(process);
     draft.credentials(process, id_maps.as_ref())?;
     draft.execution(process);
@@ -127,6 +132,16 @@ impl Draft<'_> {
     /// A path of the configuration: absolute, or relative to the bundle.
     fn on_host(&self, path: &str) -> String {
         if path.starts_with('/') { path.into() } else { format!("{}/{path}", self.request.bundle) }
+    }
+
+    /// A label that nobody would look at is an error, not a promise.
+    fn needs_selinux(&self, property: &str, label: &str) -> Result<(), PlanError> {
+        if label.is_empty() || self.host.selinux {
+            return Ok(());
+        }
+        Err(PlanError::new(format!(
+            "{property}: selinux label is specified in config, but selinux is disabled or not supported"
+        )))
     }
 
     fn rootfs(&self) -> String {

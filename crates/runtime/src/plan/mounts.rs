@@ -53,7 +53,7 @@ impl Draft<'_> {
             data.push(("ro".into(), None));
         }
         let label = &self.linux().mount_label;
-        if !label.is_empty() && self.host.selinux && !real && mount.kind != "mqueue" {
+        if !label.is_empty() && !real && mount.kind != "mqueue" {
             data.push(("context".into(), Some(label.clone())));
         }
         let name = if mount.source.is_empty() { mount.kind.clone() } else { mount.source.clone() };

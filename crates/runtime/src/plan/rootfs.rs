@@ -33,8 +33,11 @@ impl Draft<'_> {
         }
         let slave = Propagation { kind: PropagationKind::Slave, recursive: true };
         self.steps.push(Step::IsolateMounts { propagation: asked.unwrap_or(slave) });
-        let private_parent = asked.is_none_or(|asked| asked.kind != PropagationKind::Slave);
-        self.steps.push(Step::BindRoot { rootfs: self.rootfs(), private_parent });
+        let parent = match asked {
+            Some(Propagation { kind: PropagationKind::Slave, .. }) => PropagationKind::Slave,
+            _ => PropagationKind::Private,
+        };
+        self.steps.push(Step::BindRoot { rootfs: self.rootfs(), parent });
         for mount in &self.config.mounts {
             self.mount(mount, cgroup)?;
         }
@@ -42,11 +45,6 @@ impl Draft<'_> {
         self.setup_hooks();
         let method = if self.request.no_pivot { EnterRoot::Move } else { EnterRoot::Pivot };
         self.steps.push(Step::EnterRoot { method });
-        if let Some(propagation) = asked
-            && matches!(propagation.kind, PropagationKind::Shared | PropagationKind::Unbindable)
-        {
-            self.steps.push(Step::PropagateRoot { propagation });
-        }
         if self.makes_dev() {
             self.steps.push(Step::ReopenDevNull);
         }
@@ -115,6 +113,14 @@ impl Draft<'_> {
         self.steps.extend(readonly);
         if !paths.is_empty() {
             self.steps.push(Step::MaskPaths { paths, label });
+        }
+    }
+
+    pub(super) fn propagate_root(&mut self) {
+        if let Some(propagation) = propagation(self.linux().rootfs_propagation)
+            && matches!(propagation.kind, PropagationKind::Shared | PropagationKind::Unbindable)
+        {
+            self.steps.push(Step::PropagateRoot { propagation });
         }
     }
 }

@@ -10,6 +10,7 @@ mod config;
 mod features;
 mod hooks;
 mod linux;
+mod list;
 mod mount;
 mod namespace;
 mod process;
@@ -29,6 +30,7 @@ pub use linux::{
     Device, DeviceKind, IntelRdt, Linux, MemoryPolicy, MemoryPolicyFlag, MemoryPolicyMode, NetDevice,
     Personality, PersonalityDomain, RootfsPropagation, TimeOffset,
 };
+pub use list::number_list;
 pub use mount::{IdMapping, Mount};
 pub use namespace::{Namespace, NamespaceKind};
 pub use process::{

@@ -4,7 +4,8 @@
 use super::{ANY, Verb};
 use crate::Result;
 use crate::cli::flags::{
-    CONSOLE_SOCKET, DETACH, PID_FILE, PIDFD_SOCKET, PRESERVE_FDS, absolute, option, preserved, switch,
+    CONSOLE_SOCKET, DETACH, PID_FILE, PIDFD_SOCKET, PRESERVE_FDS, absolute, listening, option, preserved,
+    switch,
 };
 use crate::cli::grammar::{Order, Parsed};
 use crate::exec::{self, Entry};
@@ -63,6 +64,7 @@ fn entry(parsed: &Parsed) -> Result<Entry> {
         pidfd_socket: parsed.value("pidfd-socket").map(absolute).transpose()?,
         pid_file: parsed.value("pid-file").map(absolute).transpose()?,
         preserve_fds: preserved(parsed)?,
+        sockets: listening(),
         cgroup: parsed.value("cgroup").map(str::to_owned),
         ignore_paused: parsed.has("ignore-paused"),
     })

@@ -65,9 +65,9 @@ impl fmt::Display for Step {
             Self::JoinKeyring { name, .. } => write!(f, "join a new session keyring {name}"),
             Self::RaiseLoopback => f.write_str("bring the loopback interface up"),
             Self::IsolateMounts { propagation } => write!(f, "make all mounts {propagation}"),
-            Self::BindRoot { rootfs, private_parent } => {
-                write!(f, "bind {rootfs} onto itself")?;
-                if *private_parent { f.write_str(", its parent mount private") } else { Ok(()) }
+            Self::BindRoot { rootfs, parent } => {
+                let parent = Propagation { kind: *parent, recursive: false };
+                write!(f, "bind {rootfs} onto itself, its parent mount {parent}")
             }
             Self::Mount(mount) => mount.fmt(f),
             Self::Device(node) => write!(
@@ -146,7 +146,10 @@ impl fmt::Display for Step {
             Self::DefaultHome { uid } => write!(f, "set HOME to that of user {uid}"),
             Self::FindProgram { name } => write!(f, "find program {name}"),
             Self::AwaitStart => f.write_str("wait for start"),
-            Self::Execute { args, .. } => write!(f, "execute {}", args.join(" ")),
+            Self::Execute { args, sockets: 0, .. } => write!(f, "execute {}", args.join(" ")),
+            Self::Execute { args, sockets, .. } => {
+                write!(f, "execute {} with {sockets} listening sockets", args.join(" "))
+            }
         }
     }
 }
@@ -237,6 +240,7 @@ impl fmt::Display for BeforeClone {
                 }
                 if idmap.is_some() { f.write_str(" with mapped ids") } else { Ok(()) }
             }
+            Self::SetAffinity { cpus } => write!(f, "run on CPUs {cpus}"),
         }
     }
 }
@@ -247,6 +251,7 @@ impl fmt::Display for AfterClone {
             Self::WriteIdMaps => f.write_str("write the id maps"),
             Self::EnterCgroup => f.write_str("enter the cgroup"),
             Self::AdjustOomScore { value } => write!(f, "set oom_score_adj to {value}"),
+            Self::SetAffinity { cpus } => write!(f, "let it run on CPUs {cpus}"),
             Self::MoveNetDevice { host_name, name } if host_name == name => {
                 write!(f, "move network device {name}")
             }

@@ -80,6 +80,8 @@ pub enum BeforeClone {
     /// Open the source of a bind mount that the container's user may be unable to reach: `open_tree(CLONE)`, and
     /// with `idmap` a mapped one. [`MountSource::Opened`] refers to it by position.
     OpenSource { source: String, recursive: bool, idmap: Option<IdMap> },
+    /// On which CPUs the runtime is, and so the new process, until it is in its cgroup. A list such as `0-3,7`.
+    SetAffinity { cpus: String },
 }
 
 /// How the ids of a mount are shifted.
@@ -115,6 +117,10 @@ pub enum AfterClone {
     AdjustOomScore {
         value: i32,
     },
+    /// Once it is in its cgroup. A list such as `0-3,7`.
+    SetAffinity {
+        cpus: String,
+    },
     /// Rename on the way if `name` differs.
     MoveNetDevice {
         host_name: String,
@@ -123,11 +129,19 @@ pub enum AfterClone {
 }
 
 impl Plan {
+    /// Whether `start` waits for the program, or for why there is none.
+    pub fn start_is_watched(&self) -> bool {
+        !self.hooks.start_container.is_empty() || !self.hooks.poststart.is_empty()
+    }
+
     /// Whether this may happen while the steps are walked. Moving a process into a v1 cgroup waits for a grace period
     /// of the kernel, as long as all the steps together take; only a new cgroup namespace, whose root is where the
-    /// process is, and programs of others that run in the container need it to be there before.
+    /// process is, programs of others that run in the container, and a scheduling policy that the cgroup has a budget
+    /// for need it to be there before.
     pub fn runs_beside(&self, action: &AfterClone) -> bool {
-        let others = |step: &Step| matches!(step, Step::Hooks { moment: HookMoment::CreateContainer, .. });
+        let others = |step: &Step| {
+            matches!(step, Step::Hooks { moment: HookMoment::CreateContainer, .. } | Step::Scheduler(_))
+        };
         *action == AfterClone::EnterCgroup
             && !self.create.contains(&NamespaceKind::Cgroup)
             && !self.steps.iter().any(others)

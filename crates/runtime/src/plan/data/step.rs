@@ -4,7 +4,7 @@
 use conex_spec::runtime::{DeviceKind, Hook, IoPriority, MemoryPolicy, PersonalityDomain, Rlimit, Scheduler};
 use serde::Serialize;
 
-use super::{Mount, MountAttr, Propagation};
+use super::{Mount, MountAttr, Propagation, PropagationKind};
 use crate::seccomp::Filter;
 
 /// One thing that the new process does to itself. Paths are the container's unless a field says otherwise.
@@ -22,10 +22,11 @@ pub enum Step {
     IsolateMounts {
         propagation: Propagation,
     },
-    /// Make the root filesystem a mount of its own, and the mount it lies on private, as pivot_root wants it.
+    /// Make the root filesystem a mount of its own. The mount it lies on must not be shared: pivot_root refuses
+    /// that, and what is mounted into the root would show on the host.
     BindRoot {
         rootfs: String,
-        private_parent: bool,
+        parent: PropagationKind,
     },
     Mount(Mount),
     /// Make a device node; bind the host's where mknod is not allowed.
@@ -47,7 +48,8 @@ pub enum Step {
     EnterRoot {
         method: EnterRoot,
     },
-    /// The root's propagation, where it is not private or slave (those are set by `IsolateMounts`).
+    /// The root's propagation, where it is not private or slave (those are set by `IsolateMounts`). After the masks:
+    /// nothing of what is unbindable can be bound read-only onto itself.
     PropagateRoot {
         propagation: Propagation,
     },
@@ -142,9 +144,11 @@ pub enum Step {
     },
     /// Tell the parent that all is ready, then block on the fifo until `start`.
     AwaitStart,
+    /// The variables of sd_listen_fds(3) are added if there are `sockets`: only inside is the process's number known.
     Execute {
         args: Vec<String>,
         env: Vec<String>,
+        sockets: u32,
     },
 }
 
@@ -186,6 +190,8 @@ pub struct DeviceNode {
     pub gid: u32,
     /// mknod is known to be refused (user namespace): bind the host's node at once.
     pub bind: bool,
+    /// One that every container has: what the image put there instead gives way.
+    pub default: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

@@ -28,6 +28,9 @@ impl Report {
                 self.add(at, message);
             }
         }
+        if let Some(policy) = &linux.memory_policy {
+            self.list("/linux/memoryPolicy/nodes", &policy.nodes);
+        }
         if let Some(seccomp) = &linux.seccomp {
             self.seccomp(seccomp);
         }

@@ -11,7 +11,7 @@ mod seccomp;
 
 use std::fmt::Display;
 
-use super::{Config, Hook, Hooks, Process, Resources};
+use super::{Config, Hook, Hooks, Process, Resources, number_list};
 
 /// One mistake.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,6 +38,9 @@ pub fn validate(config: &Config) -> Vec<Violation> {
     report.no_nul("/domainname", &config.domainname);
     report.mounts(config);
     report.hooks(&config.hooks);
+    if config.annotations.contains_key("") {
+        report.add("/annotations", "a key must not be empty");
+    }
     report.linux(config);
     report.violations
 }
@@ -83,6 +86,13 @@ impl Report {
             self.add(pointer.to_string(), format!("must be an absolute path, got {path:?}"));
         }
         self.no_nul(pointer, path);
+    }
+
+    /// A list of CPUs or memory nodes.
+    fn list(&mut self, pointer: impl Into<String>, list: &str) {
+        if let Err(message) = number_list(list) {
+            self.add(pointer, message);
+        }
     }
 
     /// `1.x.y` with what SemVer allows behind it.

@@ -34,6 +34,10 @@ impl Report {
         if process.oom_score_adj.is_some_and(|score| !(-1000..=1000).contains(&score)) {
             self.add(format!("{at}/oomScoreAdj"), "must be between -1000 and 1000");
         }
+        if let Some(affinity) = &process.exec_cpu_affinity {
+            self.list(format!("{at}/execCPUAffinity/initial"), &affinity.initial);
+            self.list(format!("{at}/execCPUAffinity/final"), &affinity.last);
+        }
         if process.io_priority.is_some_and(|io| !(0..=7).contains(&io.priority)) {
             self.add(format!("{at}/ioPriority/priority"), "must be between 0 and 7");
         }
