@@ -42,6 +42,8 @@ pub const TEST: &[Package] = &[
     package("podman", "podman", "drives conex-runtime"),
     package("catatonit", "catatonit", "the init of podman's pods and of --init"),
     package("buildah", "buildah", "drives conex-runtime"),
+    package("conmon", "conmon", "drives conex-runtime"),
+    package("containerd", "containerd", "drives conex-runtime"),
     package("dockerd", "docker.io", "drives conex-runtime"),
     package("docker-registry", "docker-registry", "peer: registry"),
     package("debootstrap", "debootstrap", "makes a real Debian image"),

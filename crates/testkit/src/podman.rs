@@ -85,17 +85,33 @@ impl<'a> Podman<'a> {
     pub fn podman(&self, words: &[&str]) -> Command {
         let mut command = self.command(&self.program);
         if self.user.is_none() {
-            // Where a user's would be by default.
-            for (option, place) in [
-                ("--root", "data/containers/storage"),
-                ("--runroot", "session/containers"),
-                ("--tmpdir", "session/libpod"),
-            ] {
-                command.arg(option).arg(self.sandbox.path(place));
-            }
+            self.storage(&mut command);
+            command.arg("--tmpdir").arg(self.sandbox.path("session/libpod"));
         }
         command.args(["--storage-driver", "overlay"]).arg("--runtime").arg(&self.runtime).args(words);
         command
+    }
+
+    /// `buildah WORDS`, over the same storage.
+    pub fn buildah(&self, program: &Path, words: &[&str]) -> Command {
+        let mut command = self.command(program);
+        if self.user.is_none() {
+            self.storage(&mut command);
+        }
+        command.args(["--storage-driver", "overlay"]).args(words);
+        command
+    }
+
+    /// What it starts containers with.
+    pub fn runtime(&self) -> &Path {
+        &self.runtime
+    }
+
+    /// For root, the places where a user's would be by default.
+    fn storage(&self, command: &mut Command) {
+        for (option, place) in [("--root", "data/containers/storage"), ("--runroot", "session/containers")] {
+            command.arg(option).arg(self.sandbox.path(place));
+        }
     }
 
     /// Its standard output without the last newline; panics if it fails.

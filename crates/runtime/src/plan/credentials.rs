@@ -89,11 +89,12 @@ impl Draft<'_> {
         // The kernel has no ambient capability that is not permitted and inheritable.
         let possible = sets.permitted.0 & sets.inheritable.0;
         let impossible = CapabilitySet(sets.ambient.0 & !possible);
-        if impossible != CapabilitySet::default() {
+        sets.ambient.0 &= possible;
+        // Engines that stopped to fill the inheritable set still fill this one: no news at every step of a build.
+        if impossible != CapabilitySet::default() && sets.inheritable != CapabilitySet::default() {
             self.warnings.push(format!(
                 "ignoring ambient capabilities that are not permitted and inheritable: {impossible}"
             ));
-            sets.ambient.0 &= possible;
         }
         (bounding, sets)
     }
