@@ -9,6 +9,7 @@
 pub mod bpf;
 pub mod credentials;
 mod error;
+pub mod eventfd;
 pub mod file;
 pub mod idmap;
 pub mod keyring;

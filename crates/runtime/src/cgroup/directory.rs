@@ -47,6 +47,23 @@ pub(super) fn read(directory: &str, file: &str) -> Result<String> {
     fs::read_to_string(&path).wrap(|| format!("read {path}"))
 }
 
+/// For a file that is watched, or handed to the kernel.
+pub(super) fn open(directory: &str, file: &str) -> Result<fs::File> {
+    let path = format!("{directory}/{file}");
+    fs::File::open(&path).wrap(|| format!("open {path}"))
+}
+
+/// What is in a directory. In one that is gone nothing is.
+pub(super) fn names(directory: &str) -> Result<Vec<String>> {
+    match fs::read_dir(directory) {
+        Ok(entries) => {
+            Ok(entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect())
+        }
+        Err(error) if is_gone(&error) => Ok(Vec::new()),
+        Err(error) => Err(Error::from(error).wrap(format_args!("list {directory}"))),
+    }
+}
+
 pub(super) fn has(directory: &str, file: &str) -> bool {
     Path::new(directory).join(file).exists()
 }
@@ -155,6 +172,6 @@ fn tree(top: &Path) -> Result<Vec<PathBuf>> {
 }
 
 /// ENODEV is what a read of a file answers whose cgroup was removed after it was opened.
-fn is_gone(error: &std::io::Error) -> bool {
+pub(super) fn is_gone(error: &std::io::Error) -> bool {
     error.kind() == IoKind::NotFound || error.raw_os_error() == Some(conex_sys::Errno::NODEV.raw_os_error())
 }

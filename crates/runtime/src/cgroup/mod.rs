@@ -17,7 +17,9 @@ mod display;
 mod freezer;
 mod layout;
 mod limits;
+mod oom;
 mod reading;
+mod stats;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -27,6 +29,8 @@ use conex_spec::runtime::Resources;
 use serde::Serialize;
 
 pub use layout::{Hierarchy, Layout, Version};
+pub use oom::OomWatch;
+pub use stats::Stats;
 
 use crate::{Error, ErrorKind, Result, Wrap};
 use directory::is_refusal;

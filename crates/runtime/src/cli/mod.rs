@@ -111,6 +111,11 @@ fn is_ordinary_user() -> bool {
 
 /// Prints to standard output; a reader that has gone away is no error worth a word.
 fn print(text: &str) {
+    try_print(text);
+}
+
+/// The same; false if there is no reader.
+fn try_print(text: &str) -> bool {
     let mut out = io::stdout();
-    drop(out.write_all(text.as_bytes()).and_then(|()| out.flush()));
+    out.write_all(text.as_bytes()).and_then(|()| out.flush()).is_ok()
 }

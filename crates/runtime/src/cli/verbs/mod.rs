@@ -4,6 +4,7 @@
 mod checkpoint;
 mod create;
 mod delete;
+mod events;
 mod exec;
 mod features;
 mod kill;
@@ -72,6 +73,7 @@ pub(super) const ALL: &[Verb] = &[
     state::VERB,
     list::VERB,
     ps::VERB,
+    events::VERB,
     pause::VERB,
     resume::VERB,
     update::VERB,
