@@ -4,6 +4,7 @@
 
 use std::path::Path;
 
+use conex_testkit::dockerd::{Dockerd, Setup};
 use conex_testkit::{Image, Layer, Run, Sandbox, busybox, image, needs, require, tar};
 use serde_json::Value;
 
@@ -123,5 +124,34 @@ fn root_podman_loads_what_conex_saves_and_saves_what_conex_runs() {
         let said = conex(&sandbox, &["run", "--rm", "--network", "none", &format!("from-{archive}")]);
         assert_eq!(said, busybox::MOTD);
     }
+    sandbox.finish();
+}
+
+#[test]
+fn root_a_running_docker_is_a_place_too() {
+    needs!(require::root());
+    let sandbox = Sandbox::new();
+    let docker = needs!(Dockerd::start(&sandbox, &Setup::default()));
+    sandbox.layout("start").add("a", &needs!(busybox::image()));
+    let host = format!("unix://{}", sandbox.path("docker.sock").display());
+    let copy = |words: &[&str]| {
+        sandbox.conex(["copy"]).args(words).env("DOCKER_HOST", &host).current_dir(sandbox.work()).run()
+    };
+    copy(&["oci:start:a", "docker-daemon:docker.io/mine:latest"]).success();
+    assert_eq!(docker.says(&["run", "--rm", "--network", "none", "mine:latest"]), busybox::MOTD.trim_end());
+    copy(&["docker-daemon:mine:latest", "docker-archive:docker.tar.gz"]).success();
+    conex(&sandbox, &["copy", "docker-archive:docker.tar.gz", "oci:back:a"]);
+    assert_eq!(
+        identity(&conex_inspect(&sandbox, "oci:back:a")),
+        identity(&conex_inspect(&sandbox, "oci:start:a"))
+    );
+    let id = docker.says(&["images", "--no-trunc", "--quiet", "mine"]);
+    copy(&[&format!("docker-daemon:{id}"), "dir:by-id"]).success();
+    copy(&["docker-daemon:not-there:1", "dir:x"])
+        .exits(2)
+        .says("docker-daemon:not-there:1: the docker daemon answers 404");
+    let elsewhere = ["--src-daemon-host", "unix:///no/such.sock", "docker-daemon:mine:latest", "dir:x"];
+    copy(&elsewhere).exits(1).says("connect to the docker daemon at /no/such.sock");
+    docker.end();
     sandbox.finish();
 }

@@ -126,6 +126,11 @@ impl Environment {
             "/etc/docker/certs.d".into(),
         ];
         let either = |lower: &str, upper: &str| self.text(lower).or_else(|| self.text(upper));
+        if let Ok(host) = env::var("DOCKER_HOST")
+            && !host.is_empty()
+        {
+            settings.docker_host = host;
+        }
         settings.proxy = ProxySettings {
             // Upper-case HTTP_PROXY is a CGI request header; curl and Go disagree, and this is no CGI program.
             http: either("http_proxy", "HTTP_PROXY"),

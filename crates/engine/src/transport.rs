@@ -10,6 +10,7 @@ use conex_image::directory::Directory;
 use conex_image::layout::{LayoutName, LayoutSink, LayoutSource};
 use conex_image::store::{StoreSink, StoreSource};
 use conex_image::transfer::{Sink, Source};
+use conex_registry::daemon::{Daemon, DaemonSink, DaemonSource};
 use conex_registry::{Client, Settings};
 use conex_spec::distribution::Reference;
 
@@ -22,6 +23,8 @@ pub enum Location {
     Docker(Reference),
     /// `oci:path[:ref]`: in an OCI image layout.
     Oci(LayoutName),
+    /// `docker-daemon:name`: in a running docker.
+    DockerDaemon(String),
     /// `oci-archive:path[:ref]`: in an OCI image layout that is a tar file.
     OciArchive(ArchiveName),
     /// `docker-archive:path[:name]`: in what `docker save` writes.
@@ -35,7 +38,7 @@ pub enum Location {
 }
 
 /// skopeo's other transports, and when they come.
-const ABSENT: [&str; 4] = ["docker-daemon:", "containers-storage:", "sif:", "ostree:"];
+const ABSENT: [&str; 3] = ["containers-storage:", "sif:", "ostree:"];
 
 impl Location {
     /// Reads one. Without a transport it is a name in the store where `default_store`, else an error.
@@ -45,6 +48,9 @@ impl Location {
         }
         if let Some(name) = text.strip_prefix("oci:") {
             return Ok(Self::Oci(LayoutName::parse(name)?));
+        }
+        if let Some(name) = text.strip_prefix("docker-daemon:") {
+            return Ok(Self::DockerDaemon(name.to_owned()));
         }
         if let Some(name) = text.strip_prefix("oci-archive:") {
             return Ok(Self::OciArchive(ArchiveName::parse("oci-archive", name)?));
@@ -80,6 +86,7 @@ impl Location {
         Ok(match self {
             Self::Docker(reference) => Box::new(Client::new(registry.clone()).remote(reference)),
             Self::Oci(name) => Box::new(LayoutSource::open(name)?),
+            Self::DockerDaemon(name) => Box::new(DaemonSource::open(&daemon(registry)?, name)?),
             Self::OciArchive(name) => Box::new(OciArchiveSource::open(name)?),
             Self::DockerArchive(name) => Box::new(DockerArchiveSource::open(name)?),
             Self::DockerArchiveDir(name) => Box::new(DockerArchiveSource::open_directory(name)?),
@@ -93,6 +100,7 @@ impl Location {
         Ok(match self {
             Self::Docker(reference) => Box::new(Client::new(registry.clone()).remote(reference)),
             Self::Oci(name) => Box::new(LayoutSink::open(name)?),
+            Self::DockerDaemon(name) => Box::new(DaemonSink::open(&daemon(registry)?, name)?),
             Self::OciArchive(name) => Box::new(OciArchiveSink::open(name)?),
             Self::DockerArchive(name) => Box::new(DockerArchiveSink::open(name)?),
             Self::DockerArchiveDir(name) => Box::new(DockerArchiveSink::open_directory(name)?),
@@ -116,4 +124,8 @@ impl Location {
             _ => None,
         }
     }
+}
+
+fn daemon(settings: &Settings) -> Result<Daemon> {
+    Ok(Daemon::new(&settings.docker_host)?)
 }

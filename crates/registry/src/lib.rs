@@ -14,6 +14,7 @@
 mod auth;
 mod client;
 pub mod config;
+pub mod daemon;
 mod discover;
 mod download;
 mod http;

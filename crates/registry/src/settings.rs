@@ -24,6 +24,8 @@ pub struct Settings {
     pub proxy: ProxySettings,
     /// How long to wait, how often to try.
     pub patience: Patience,
+    /// Where `docker-daemon:` is: `DOCKER_HOST`.
+    pub docker_host: String,
     /// Hears each distinct `Warning` a registry sends, once.
     pub on_warning: Option<OnWarning>,
 }
@@ -38,6 +40,7 @@ impl Settings {
             tls: TlsSettings::default(),
             proxy: ProxySettings::default(),
             patience: Patience::default(),
+            docker_host: crate::daemon::DEFAULT_HOST.to_owned(),
             on_warning: None,
         }
     }

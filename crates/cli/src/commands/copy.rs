@@ -16,8 +16,8 @@ use crate::session::{RegistryArgs, Session, bearer, nobody};
 /// Copy an image from anywhere to anywhere
 ///
 /// Places are docker://NAME (a registry), oci:DIRECTORY[:TAG] (an OCI image layout), oci-archive:FILE[:TAG] and
-/// docker-archive:FILE[:NAME] (one file; more images may join it), docker-archive-dir:DIRECTORY, dir:DIRECTORY, and
-/// store:NAME (conex' own store; the default). Manifests are copied byte for byte, unless the destination takes only
+/// docker-archive:FILE[:NAME] (one file; more images may join it), docker-archive-dir:DIRECTORY, dir:DIRECTORY,
+/// docker-daemon:NAME (a running docker), and store:NAME (conex' own store; the default). Manifests are copied byte for byte, unless the destination takes only
 /// another form (layouts OCI's media types, docker's archives plain layers) or one is asked for.
 #[derive(clap::Args, Clone, Debug)]
 #[command(after_help = "\
@@ -92,6 +92,9 @@ struct SourceSide {
     /// Certificates (*.crt, *.cert, *.key)
     #[arg(long, value_name = "DIR")]
     src_cert_dir: Option<PathBuf>,
+    /// The docker to copy from, instead of $DOCKER_HOST
+    #[arg(long, value_name = "HOST")]
+    src_daemon_host: Option<String>,
 }
 
 /// How the destination's registry is spoken to.
@@ -122,6 +125,9 @@ struct DestinationSide {
     /// Certificates (*.crt, *.cert, *.key)
     #[arg(long, value_name = "DIR")]
     dest_cert_dir: Option<PathBuf>,
+    /// The docker to copy to, instead of $DOCKER_HOST
+    #[arg(long, value_name = "HOST")]
+    dest_daemon_host: Option<String>,
 }
 
 /// skopeo's options that ask for what is done anyway: signatures are never copied, digests known beforehand.
@@ -250,6 +256,7 @@ impl Args {
             authfile: side.src_authfile.clone().or_else(|| self.authfile.clone()),
             cert_dir: side.src_cert_dir.clone(),
         })?;
+        settings.docker_host = side.src_daemon_host.clone().unwrap_or(settings.docker_host);
         self.finish(&mut settings, side.src_no_creds, side.src_registry_token.as_deref());
         Ok(settings)
     }
@@ -262,6 +269,7 @@ impl Args {
             authfile: side.dest_authfile.clone().or_else(|| self.authfile.clone()),
             cert_dir: side.dest_cert_dir.clone(),
         })?;
+        settings.docker_host = side.dest_daemon_host.clone().unwrap_or(settings.docker_host);
         self.finish(&mut settings, side.dest_no_creds, side.dest_registry_token.as_deref());
         Ok(settings)
     }

@@ -42,9 +42,13 @@ pub(super) enum Member {
 }
 
 impl Members {
+    /// Indexes a tar file by path.
+    pub(super) fn at(path: &Path) -> Result<Self> {
+        Self::of_file(crate::host::open_file(path)?)
+    }
+
     /// Indexes a tar file.
-    pub(super) fn of_file(path: &Path) -> Result<Self> {
-        let file = crate::host::open_file(path)?;
+    pub(super) fn of_file(file: File) -> Result<Self> {
         let file = plain(file)?;
         let mut input = BufReader::new(file.try_clone()?);
         io::Seek::rewind(&mut input)?;

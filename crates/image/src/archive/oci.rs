@@ -45,7 +45,7 @@ impl OciArchiveSource {
     /// Opens an archive.
     pub fn open(name: &ArchiveName) -> Result<Self> {
         let open = || {
-            let members = Members::of_file(&name.path)?;
+            let members = Members::at(&name.path)?;
             let index = read_index(&members)?;
             Ok(Self { name: name.clone(), members, index })
         };
@@ -101,7 +101,7 @@ impl OciArchiveSink {
             output.put(index::MARKER, &index::marker()?)?;
             let mut known = index::empty();
             if crate::host::exists(&name.path) {
-                let old = Members::of_file(&name.path).wrap(|| "cannot add to what is there")?;
+                let old = Members::at(&name.path).wrap(|| "cannot add to what is there")?;
                 known = read_index(&old).wrap(|| "cannot add to what is there")?.0;
                 output.take_over(&old, &[index::MARKER, index::INDEX])?;
             }

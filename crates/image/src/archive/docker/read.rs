@@ -2,7 +2,9 @@
 //! Reads one image of an archive. The archive has no manifest of the image-spec's or Docker's registry kind; one is
 //! made: layers by their diff_ids, uncompressed. What a layer really holds is verified by whoever keeps it.
 
+use std::fs::File;
 use std::io::{self, BufReader, Read};
+use std::path::PathBuf;
 
 use conex_spec::distribution::Reference;
 use conex_spec::image::{Descriptor, ImageConfig, Manifest, media_type};
@@ -30,8 +32,14 @@ pub struct DockerArchiveSource {
 impl DockerArchiveSource {
     /// Opens an archive and finds the image in it.
     pub fn open(name: &ArchiveName) -> Result<Self> {
-        let members = Members::of_file(&name.path);
+        let members = Members::at(&name.path);
         Self::new(name, members).wrap(|| name.describe())
+    }
+
+    /// The one image of an archive that has no path.
+    pub fn of_file(file: File) -> Result<Self> {
+        let name = ArchiveName { transport: "docker-archive", path: PathBuf::from("-"), reference: None };
+        Self::new(&name, Members::of_file(file))
     }
 
     /// The same for an archive that lies unpacked in a directory.

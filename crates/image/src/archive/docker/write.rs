@@ -43,7 +43,7 @@ impl DockerArchiveSink {
             let mut output = Output::to_file(&name.path)?;
             let old = match crate::host::exists(&name.path) {
                 false => None,
-                true => Some(Members::of_file(&name.path).wrap(|| "cannot add to what is there")?),
+                true => Some(Members::at(&name.path).wrap(|| "cannot add to what is there")?),
             };
             if let Some(old) = &old {
                 output.take_over(old, &[MANIFEST, REPOSITORIES, "index.json"])?;
