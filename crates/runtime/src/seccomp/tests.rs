@@ -7,48 +7,16 @@ use conex_spec::runtime::SyscallRule;
 
 use super::*;
 
+#[path = "../../tests/oracle/classic_bpf.rs"]
+mod classic_bpf;
+#[path = "../../tests/oracle/libseccomp.rs"]
+mod libseccomp;
+
+use classic_bpf::{Data, run};
+use libseccomp::libseccomps;
+
 const ALLOW: u32 = 0x7fff_0000;
 const EPERM_ANSWER: u32 = 0x0005_0001;
-
-struct Data {
-    architecture: u32,
-    number: u32,
-    arguments: [u64; 6],
-}
-
-/// The kernel's machine, as far as seccomp allows it.
-fn run(program: &[Instruction], data: &Data) -> u32 {
-    let word = |offset: u32| match offset {
-        0 => data.number,
-        4 => data.architecture,
-        16..64 => {
-            let argument = data.arguments[(offset as usize - 16) / 8];
-            if offset.is_multiple_of(8) { argument as u32 } else { (argument >> 32) as u32 }
-        }
-        other => panic!("load from {other}"),
-    };
-    let (mut at, mut accumulator) = (0, 0);
-    loop {
-        let step = program[at];
-        let branch = |holds| usize::from(if holds { step.jump_true } else { step.jump_false });
-        at += 1 + match step.code {
-            0x20 => {
-                accumulator = word(step.operand);
-                0
-            }
-            0x54 => {
-                accumulator &= step.operand;
-                0
-            }
-            0x05 => step.operand as usize,
-            0x15 => branch(accumulator == step.operand),
-            0x25 => branch(accumulator > step.operand),
-            0x35 => branch(accumulator >= step.operand),
-            0x06 => return step.operand,
-            other => panic!("instruction {other:#x}"),
-        };
-    }
-}
 
 fn holds(comparison: &SyscallArg, architecture: Architecture, arguments: &[u64; 6]) -> bool {
     let seen = |value: u64| match architecture.width() {
@@ -313,39 +281,6 @@ fn podmans_default_profile() {
     }
     let length = compile(&profile).unwrap().program.len();
     eprintln!("podman's profile: {length} instructions, {:?} to compile", start.elapsed() / rounds);
-}
-
-/// What libseccomp makes of a profile, and the names that it does not know.
-fn libseccomps(profile: &serde_json::Value) -> Result<(Vec<Instruction>, Vec<String>), String> {
-    use std::io::Write;
-    use std::process::{Command, Stdio};
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/oracle/libseccomp.py");
-    let mut python = Command::new("python3")
-        .arg(script)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .map_err(|error| format!("python3: {error}"))?;
-    python.stdin.take().unwrap().write_all(profile.to_string().as_bytes()).unwrap();
-    let output = python.wait_with_output().unwrap();
-    let complaint = String::from_utf8_lossy(&output.stderr);
-    if complaint.contains("cannot open shared object file") {
-        return Err("needs libseccomp.so.2 (package libseccomp2)".into());
-    }
-    assert!(output.status.success(), "{complaint}");
-    let text = String::from_utf8(output.stdout).unwrap();
-    let (unknown, program) = text.split_once('\n').unwrap();
-    let instruction = |line: &str| {
-        let fields: Vec<u32> = line.split(' ').map(|field| field.parse().unwrap()).collect();
-        Instruction {
-            code: fields[0].try_into().unwrap(),
-            jump_true: fields[1].try_into().unwrap(),
-            jump_false: fields[2].try_into().unwrap(),
-            operand: fields[3],
-        }
-    };
-    Ok((program.lines().map(instruction).collect(), serde_json::from_str(unknown).unwrap()))
 }
 
 /// The same answers as libseccomp's program, but for calls that only one of the two knows, and for ENOSYS, which it has
