@@ -88,7 +88,11 @@ pub(crate) fn exec(runtime: &Runtime, id: &str, entry: &Entry) -> Result<i32> {
     let plan = plan_exec(&config, &process, &request, &create::find_out(runtime)?)
         .map_err(|error| Error::new(ErrorKind::Config, error.message))?;
     runtime.warn(&plan.warnings);
-    let (child, console) = enter(&container, &config, &plan, entry)?;
+    let (child, console) = enter(&container, &config, &plan, entry).map_err(|error| {
+        // It can end at any moment; then that is the reason, whatever call met it.
+        let ended = container.init().is_ok_and(|init| init.is_none());
+        if ended { error.wrap("container not running") } else { error }
+    })?;
     let Some(foreground) = foreground else { return Ok(0) };
     Ok(foreground.wait(&child, console)?.code())
 }
