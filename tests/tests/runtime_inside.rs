@@ -253,3 +253,62 @@ fn root_no_descriptor_and_no_variable_of_the_caller_leaks() {
     assert_eq!(output.stdout, "4\n0\n1\n");
     sandbox.finish();
 }
+
+/// A tmpfs looks like the directory it covers, unless it is told how to look.
+#[test]
+fn root_a_tmpfs_takes_the_mode_of_what_it_covers() {
+    needs!(require::root());
+    let sandbox = Sandbox::new();
+    let mut bundle = needs!(Bundle::create(&sandbox.work(), &["stat", "-c", "%a", "/old", "/told", "/new"]));
+    for name in ["old", "told"] {
+        let path = bundle.path.join("rootfs").join(name);
+        fs::create_dir(&path).unwrap();
+        fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o3710)).unwrap();
+    }
+    bundle.change(|config| {
+        let tmpfs = |target: &str, options: Value| {
+            json!({ "destination": target, "type": "tmpfs", "source": "tmpfs", "options": options })
+        };
+        let more = [tmpfs("/old", json!([])), tmpfs("/told", json!(["mode=0500"])), tmpfs("/new", json!([]))];
+        config["mounts"].as_array_mut().unwrap().extend(more);
+    });
+    assert_eq!(sandbox.runtime(["run", &sandbox.id("a")]).run().success().stdout, "3710\n500\n1777\n");
+    sandbox.finish();
+}
+
+/// Links of the image that promise a place which is not there yet: it is made where they lead, inside.
+#[test]
+fn root_a_mount_goes_where_dangling_links_lead() {
+    needs!(require::root());
+    let sandbox = Sandbox::new();
+    let script = "cat /etc/conf; cat /var/deep/er/conf; ls /data/; ls /moved/data";
+    let mut bundle = needs!(Bundle::create(&sandbox.work(), &["sh", "-c", script]));
+    let rootfs = bundle.path.join("rootfs");
+    fs::create_dir_all(rootfs.join("etc")).unwrap();
+    std::os::unix::fs::symlink("/jump/er/conf", rootfs.join("etc/conf")).unwrap();
+    std::os::unix::fs::symlink("../../var/deep", rootfs.join("jump")).unwrap();
+    std::os::unix::fs::symlink("moved/data", rootfs.join("data")).unwrap();
+    std::os::unix::fs::symlink("loop", rootfs.join("loop")).unwrap();
+    let source = sandbox.path("source");
+    fs::create_dir(&source).unwrap();
+    fs::write(source.join("file"), "mounted\n").unwrap();
+    let before = bundle.config["mounts"].clone();
+    bundle.change(|config| {
+        let bind = |source: &std::path::Path, target: &str| {
+            json!({ "destination": target, "type": "bind", "source": source, "options": ["bind"] })
+        };
+        config["mounts"].as_array_mut().unwrap().extend([bind(&source.join("file"), "/etc/conf"), bind(&source, "/data")]);
+    });
+    let output = sandbox.runtime(["run", &sandbox.id("a")]).run().success();
+    assert_eq!(output.stdout, "mounted\nmounted\nfile\nfile\n");
+    assert!(!rootfs.parent().unwrap().join("moved").exists() && !std::path::Path::new("/moved").exists());
+    bundle.change(|config| {
+        config["mounts"] = before;
+        config["mounts"]
+            .as_array_mut()
+            .unwrap()
+            .push(json!({ "destination": "/loop/x", "type": "bind", "source": source, "options": ["bind"] }));
+    });
+    sandbox.runtime(["run", &sandbox.id("b")]).run().exits(1).says("symbolic links");
+    sandbox.finish();
+}

@@ -142,7 +142,10 @@ fn root_links_of_an_image_lead_nowhere_but_into_its_root() {
         fs::remove_dir_all(&place).ok();
         symlink("/tmp", &place).unwrap();
         let refused = sandbox.runtime(["run", &sandbox.id("d")]).run().exits(1);
-        assert!(refused.stderr.contains("must be a real directory, not a symbolic link"), "{refused}");
+        assert!(
+            refused.stderr.contains("must be mounted on ordinary directory, not a symbolic link"),
+            "{refused}"
+        );
         fs::remove_file(&place).unwrap();
         fs::create_dir(&place).unwrap();
     }
@@ -194,6 +197,27 @@ fn root_a_mount_into_proc_is_refused() {
             config["mounts"].as_array_mut().unwrap().push(mount);
         });
         sandbox.runtime(["run", &sandbox.id("a")]).run().exits(1).says("inside /proc");
+    }
+    sandbox.finish();
+}
+
+/// Without pivot_root the host's mounts are still in the namespace. A procfs among them that nothing covers would
+/// entitle a user namespace made inside to one of its own, with no path masked.
+#[test]
+fn root_without_pivot_root_no_bare_procfs_is_left() {
+    needs!(require::root());
+    let sandbox = Sandbox::new();
+    let mount = "unshare --map-root-user --mount --pid --fork mount -t proc none /proc 2>&1; echo $?";
+    let mut bundle = needs!(Bundle::create(&sandbox.work(), &["sh", "-c", mount]));
+    bundle.change(|config| {
+        for set in ["bounding", "permitted", "effective"] {
+            config["process"]["capabilities"][set] = json!(["CAP_SETFCAP", "CAP_SETUID", "CAP_SETGID"]);
+        }
+        config["linux"]["maskedPaths"] = json!(["/proc/keys"]);
+    });
+    for flags in [&["run"][..], &["run", "--no-pivot"]] {
+        let output = sandbox.runtime(flags.iter().copied().chain([sandbox.id("a").as_str()])).run().success();
+        assert!(output.stdout.ends_with("\n1\n") && output.stdout.contains("denied"), "{output}");
     }
     sandbox.finish();
 }

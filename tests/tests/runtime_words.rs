@@ -198,3 +198,133 @@ fn root_errors_reach_syslog_and_the_journal() {
     assert!(message.contains("SYSLOG_IDENTIFIER=web\n") && message.contains("PRIORITY=3\n"), "{message:?}");
     assert!(message.ends_with("container does not exist\n"), "{message:?}");
 }
+
+/// Without a pid namespace of its own a container lives on when its first process is gone: `kill KILL` and
+/// `delete --force` still reach the others.
+#[test]
+fn root_what_outlives_the_first_process_is_still_the_containers() {
+    needs!(require::root());
+    let sandbox = Sandbox::new();
+    let mut bundle = needs!(Bundle::create(&sandbox.work(), &["sleep", "1000"]));
+    bundle.change(|config| {
+        config["linux"]["namespaces"].as_array_mut().unwrap().retain(|entry| entry["type"] != "pid");
+    });
+    for end in [["kill", "KILL"], ["delete", "--force"]] {
+        let id = sandbox.id(end[0]);
+        sandbox.runtime(["run", "-d", &id]).run().success();
+        sandbox.runtime(["exec", "-d", &id, "sleep", "1000"]).run().success();
+        let state: Value = serde_json::from_str(&sandbox.runtime(["state", &id]).run().stdout).unwrap();
+        let init = state["pid"].to_string();
+        let pids = || -> Vec<i32> {
+            serde_json::from_str(&sandbox.runtime(["ps", "-f", "json", &id]).run().success().stdout).unwrap()
+        };
+        assert_eq!(pids().len(), 2);
+        sandbox.command("kill").args(["-9", &init]).run().success();
+        poll(Duration::from_secs(10), || (pids().len() == 1).then_some(())).expect("the other one is left");
+        sandbox.runtime(["kill", &id, "TERM"]).run().exits(1).says("container not running");
+        let words = if end[0] == "kill" { vec!["kill", &id, "KILL"] } else { vec!["delete", "--force", &id] };
+        sandbox.runtime(words).run().success();
+        if end[0] == "kill" {
+            poll(Duration::from_secs(10), || pids().is_empty().then_some(())).expect("all are gone");
+            sandbox.runtime(["kill", &id, "KILL"]).run().exits(1).says("container not running");
+            sandbox.runtime(["kill", "--all", &id, "0"]).run().success();
+            sandbox.runtime(["delete", &id]).run().success();
+        }
+    }
+    sandbox.finish();
+}
+
+#[test]
+fn root_signal_0_only_asks_and_a_created_container_listens_to_others() {
+    needs!(require::root());
+    let sandbox = Sandbox::new();
+    needs!(Bundle::create(&sandbox.work(), &["sleep", "1000"]));
+    for signal in ["TERM", "INT", "HUP"] {
+        let id = sandbox.id(signal);
+        sandbox.runtime(["create", &id]).run().success();
+        sandbox.runtime(["kill", &id, "0"]).run().success();
+        sandbox.runtime(["kill", &id, signal]).run().success();
+        let gone = || (sandbox.runtime(["kill", &id, "0"]).run().code() == 1).then_some(());
+        poll(Duration::from_secs(10), gone).expect("it has ended");
+        sandbox.runtime(["start", &id]).run().exits(1).says("cannot start a container that has stopped");
+        sandbox.runtime(["delete", &id]).run().success();
+    }
+    sandbox.finish();
+}
+
+#[test]
+fn root_exec_joins_the_cgroups_that_it_is_told_to() {
+    needs!(require::root());
+    let sandbox = Sandbox::new();
+    needs!(Bundle::create(&sandbox.work(), &["sleep", "1000"]));
+    let id = sandbox.id("a");
+    sandbox.runtime(["run", "-d", &id]).run().success();
+    let exec = |words: &[&str]| sandbox.runtime(["exec"].iter().chain(words)).run();
+    exec(&["--cgroup", "..", &id, "true"]).exits(255).says("bad sub cgroup path");
+    exec(&["--cgroup", "a/../../..", &id, "true"]).exits(255).says("bad sub cgroup path");
+    exec(&["--cgroup", "whatever:/", &id, "true"]).exits(255).says("unknown controller whatever");
+    exec(&["--cgroup", "missing", &id, "true"]).exits(255).says("no such file or directory");
+    exec(&["--cgroup", "/", &id, "true"]).success();
+    let state: Value = serde_json::from_str(
+        &fs::read_to_string(sandbox.path("run/runtime").join(&id).join("state.json")).unwrap(),
+    )
+    .unwrap();
+    let directory = |controller: &str| state["cgroup_paths"][controller].as_str().map(Path::new);
+    let Some((memory, pids)) = directory("memory").zip(directory("pids")) else {
+        // One hierarchy: there is no choice.
+        sandbox.runtime(["delete", "-f", &id]).run().success();
+        return sandbox.finish();
+    };
+    fs::create_dir(memory.join("below")).unwrap();
+    let own = exec(&[
+        "--cgroup",
+        "memory:below",
+        "--cgroup=pids:/",
+        &id,
+        "cat",
+        "/proc/1/cgroup",
+        "/proc/self/cgroup",
+    ]);
+    let own = own.success().stdout;
+    let ends = |controller: &str, name: &str| {
+        own.lines().any(|line| line.contains(&format!(":{controller}:")) && line.ends_with(name))
+    };
+    assert!(ends("memory", "/below") && !ends("pids", "/below"), "{own}");
+    assert!(pids.exists());
+    sandbox.runtime(["delete", "-f", &id]).run().success();
+    sandbox.finish();
+}
+
+#[test]
+fn root_exec_adds_capabilities() {
+    needs!(require::root());
+    let sandbox = Sandbox::new();
+    let mut bundle = needs!(Bundle::create(&sandbox.work(), &["sleep", "1000"]));
+    let id = sandbox.id("a");
+    let sets = |inheritable: Value| json!({ "bounding": ["CAP_KILL"], "effective": ["CAP_KILL"], "permitted": ["CAP_KILL"], "inheritable": inheritable });
+    let caps = |words: &[&str]| {
+        let run = sandbox.runtime(["exec"].iter().chain(words).chain(&[
+            id.as_str(),
+            "grep",
+            "^Cap",
+            "/proc/self/status",
+        ]));
+        let text = {
+            let mut run = run;
+            run.run().success().stdout
+        };
+        let number = |line: &str| u64::from_str_radix(line.split_whitespace().nth(1).unwrap(), 16).unwrap();
+        text.lines().map(number).collect::<Vec<_>>()
+    };
+    // In the order of /proc: inheritable, permitted, effective, bounding, ambient. KILL is 5, CHOWN is 0.
+    bundle.change(|config| config["process"]["capabilities"] = sets(json!([])));
+    sandbox.runtime(["run", "-d", &id]).run().success();
+    assert_eq!(caps(&[]), [0, 0x20, 0x20, 0x20, 0]);
+    assert_eq!(caps(&["--cap", "CAP_CHOWN"]), [0, 0x21, 0x21, 0x21, 0]);
+    sandbox.runtime(["delete", "-f", &id]).run().success();
+    bundle.change(|config| config["process"]["capabilities"] = sets(json!(["CAP_CHOWN"])));
+    sandbox.runtime(["run", "-d", &id]).run().success();
+    assert_eq!(caps(&["--cap", "CAP_CHOWN"]), [1, 0x21, 0x21, 0x21, 1]);
+    sandbox.runtime(["delete", "-f", &id]).run().success();
+    sandbox.finish();
+}

@@ -44,7 +44,8 @@ pub(crate) struct Entry {
     pub pid_file: Option<PathBuf>,
     pub preserve_fds: u32,
     pub sockets: u32,
-    pub cgroup: Option<String>,
+    /// `path`, or `controller,controller:path`.
+    pub cgroup: Vec<String>,
     pub ignore_paused: bool,
 }
 
@@ -129,6 +130,11 @@ fn process_of(config: &Config, entry: &Entry) -> Result<Process> {
     for set in [&mut sets.bounding, &mut sets.effective, &mut sets.permitted] {
         set.extend(entry.capabilities.iter().cloned());
     }
+    // Without an inheritable set none could be ambient; where there is one, what is in it is meant to go on.
+    if !sets.inheritable.is_empty() {
+        let inheritable = entry.capabilities.iter().filter(|name| sets.inheritable.contains(name));
+        sets.ambient.extend(inheritable.cloned());
+    }
     Ok(process)
 }
 
@@ -148,10 +154,7 @@ fn enter(
     entry: &Entry,
 ) -> Result<(process::Child, Option<OwnedFd>)> {
     let target = container.init()?.ok_or_else(|| Error::new(ErrorKind::State, "container not running"))?;
-    let cgroup = match &entry.cgroup {
-        Some(below) => sub_cgroup(container, below)?,
-        None => container.cgroup(),
-    };
+    let cgroup = sub_cgroup(container, &entry.cgroup)?;
     let flags = namespaces_of(container, config)?;
     let (outside, inside) = console::ends(plan, entry.console_socket.as_deref())?;
     let inherited = Inherited {
@@ -190,25 +193,30 @@ fn enter(
     Ok((child, console))
 }
 
-/// A cgroup below the container's: `path`, or `controller:path` for one hierarchy of v1. Never one beside it.
-fn sub_cgroup(container: &Container, wanted: &str) -> Result<Cgroup> {
-    let (controller, path) = match wanted.split_once(':') {
-        Some((controller, path)) => (Some(controller), path),
-        None => (None, wanted),
-    };
-    let outside = Path::new(path).components().any(|part| part == std::path::Component::ParentDir);
-    if outside {
-        return Err(Error::new(
-            ErrorKind::Usage,
-            format!("--cgroup {wanted}: is not below the container's cgroup"),
-        ));
+/// Cgroups below the container's: `path`, or `controller,controller:path` for some hierarchies of v1. Never one beside
+/// it.
+fn sub_cgroup(container: &Container, wanted: &[String]) -> Result<Cgroup> {
+    let usage = |what: String| Err(Error::new(ErrorKind::Usage, what));
+    let own = &container.record.cgroup_paths;
+    let mut directories = own.clone();
+    for word in wanted {
+        let (controllers, path) = match word.split_once(':') {
+            Some((names, path)) => (names.split(',').collect(), path),
+            None => (own.keys().map(String::as_str).collect::<Vec<_>>(), word.as_str()),
+        };
+        if Path::new(path).components().any(|part| part == std::path::Component::ParentDir) {
+            return usage(format!("--cgroup {word}: bad sub cgroup path: not below the container's cgroup"));
+        }
+        let below = path.trim_matches('/');
+        for name in controllers {
+            let Some(directory) = own.get(name) else {
+                return usage(format!("--cgroup {word}: unknown controller {name}"));
+            };
+            let moved = if below.is_empty() { directory.clone() } else { format!("{directory}/{below}") };
+            directories.insert(name.to_owned(), moved);
+        }
     }
-    let below = path.trim_matches('/');
-    let directories = container.record.cgroup_paths.iter().map(|(name, directory)| {
-        let moved = controller.is_none_or(|controller| controller == name) && !below.is_empty();
-        (name.clone(), if moved { format!("{directory}/{below}") } else { directory.clone() })
-    });
-    Ok(Cgroup::open(directories.collect()))
+    Ok(Cgroup::open(directories))
 }
 
 /// Those that the container does not share with the runtime.

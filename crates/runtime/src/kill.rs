@@ -10,20 +10,22 @@ use crate::cli::Runtime;
 use crate::container::Container;
 use crate::{Error, ErrorKind, Result, Wrap};
 
-/// The verb. `all` is for every process of the container; on a stopped one it finds nothing to do.
+/// The verb. `all` is for every process of the container; on a stopped one it finds nothing to do. Signal 0 only asks.
 pub(crate) fn kill(runtime: &Runtime, id: &str, word: &str, all: bool) -> Result<()> {
-    let number = signal::number(word)
-        .ok_or_else(|| Error::new(ErrorKind::Usage, format!("unknown signal {word:?}")))?;
+    let number = signal::number(word).or((word == "0").then_some(0));
+    let number = number.ok_or_else(|| Error::new(ErrorKind::Usage, format!("unknown signal {word:?}")))?;
     let container = Container::open(&runtime.root, id)?;
     if all {
         return kill_all(&container, number);
     }
     let not_running = || Error::new(ErrorKind::State, "container not running");
-    let init = container.init()?.ok_or_else(not_running)?;
-    // Without a pid namespace of its own, the others would survive their first process.
+    let init = container.init()?;
+    // Without a pid namespace of its own, the others survive their first process.
     if number == signal::KILL && !container.config()?.has_namespace(NamespaceKind::Pid) {
-        return kill_all(&container, number);
+        let left = init.is_some() || !container.cgroup().processes()?.is_empty();
+        return if left { kill_all(&container, number) } else { Err(not_running()) };
     }
+    let init = init.ok_or_else(not_running)?;
     match process::send_signal(init.as_fd(), number) {
         Err(gone) if gone.errno() == conex_sys::Errno::SRCH => return Err(not_running()),
         outcome => outcome?,

@@ -48,6 +48,10 @@ const NAMES: [(&str, i32); 34] = [
 ];
 const MAX: i32 = 64;
 
+/// SIGHUP.
+pub const HUP: i32 = 1;
+/// SIGINT.
+pub const INT: i32 = 2;
 /// SIGKILL.
 pub const KILL: i32 = 9;
 /// SIGTERM.
@@ -128,6 +132,19 @@ fn set_mask(blocked: u64) -> Result<()> {
         )
     };
     check(returned).map(drop).call(|| format!("rt_sigprocmask(SIG_SETMASK, {blocked:#x})"))
+}
+
+/// The signal ends this process even where its default would be ignored: in the first process of a pid namespace.
+/// An execve(2) undoes it.
+pub fn end_on(number: i32) -> Result<()> {
+    extern "C" fn end(number: libc::c_int) {
+        // SAFETY: _exit(2) is safe in a signal handler: it runs nothing of this process any more.
+        unsafe { libc::_exit(128 + number) }
+    }
+    let handler = end as extern "C" fn(libc::c_int);
+    // SAFETY: the handler is a function of the right signature that lives as long as the program.
+    let before = unsafe { libc::signal(number, handler as libc::sighandler_t) };
+    check(if before == libc::SIG_ERR { -1 } else { 0 }).map(drop).call(|| format!("signal({number})"))
 }
 
 /// Default dispositions and nothing blocked: what a program expects to be started with.

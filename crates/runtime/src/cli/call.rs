@@ -90,13 +90,17 @@ impl Call {
 }
 
 fn unknown(name: &str, word: &str) -> Error {
-    usage(format!("no help topic for '{word}': no such command (see {name} --help)"))
+    usage(format!("No help topic for '{word}': no such command (see {name} --help)"))
 }
 
 /// A verb's own words.
 fn read(name: &str, verb: &'static Verb, words: &[OsString], help: bool) -> Result<Task> {
+    // Also of a verb that does not read its own words.
+    if help || words.first().is_some_and(|word| word == "-h" || word == "--help") {
+        return Ok(Task::Help(verb));
+    }
     let parsed = grammar::parse(words, verb.flags, verb.order)?;
-    if help || parsed.help {
+    if parsed.help {
         return Ok(Task::Help(verb));
     }
     let (least, most) = verb.arguments;
@@ -159,7 +163,10 @@ fn version(name: &str) -> String {
 }
 
 fn help(name: &str, verb: &Verb) -> String {
-    format!("{name} {} {}\n   {}\n\n{}", verb.name, verb.usage, verb.help, grammar::help(verb.flags))
+    let Verb { name: word, usage, help, .. } = verb;
+    let flags = if verb.flags.is_empty() { "" } else { "\nOPTIONS:\n" };
+    let list = grammar::help(verb.flags);
+    format!("NAME:\n   {name} {word} - {help}\n\nUSAGE:\n   {name} {word} {usage}\n{flags}{list}")
 }
 
 fn overview(name: &str) -> String {
@@ -167,7 +174,8 @@ fn overview(name: &str) -> String {
     let verbs: String = verbs.map(|verb| format!("   {:10} {}\n", verb.name, verb.help)).collect();
     let flags = grammar::help(GLOBAL);
     format!(
-        "{name}: runs a container from an OCI bundle\n\nUSAGE:\n   {name} [global flags] COMMAND [flags] [arguments]\n\n\
-         COMMANDS:\n{verbs}\nGLOBAL FLAGS:\n{flags}\n`{name} COMMAND --help` explains a command.\n"
+        "NAME:\n   {name} - Open Container Initiative runtime: a bundle becomes a container\n\n\
+         USAGE:\n   {name} [global options] COMMAND [options] [arguments]\n\n\
+         COMMANDS:\n{verbs}\nGLOBAL OPTIONS:\n{flags}\n`{name} COMMAND --help` explains a command.\n"
     )
 }

@@ -14,6 +14,7 @@
 //! An error is sent to the parent as data, with the step's number and name. After "ready" nobody listens any more,
 //! so it goes to standard error.
 
+mod bare_mounts;
 mod copy_up;
 mod device;
 mod hide;
@@ -32,7 +33,7 @@ use conex_spec::runtime::{NamespaceKind, State, Status};
 use conex_sys::namespace::{self, Kind};
 use conex_sys::path::Root;
 use conex_sys::procfs::Procfs;
-use conex_sys::{credentials, network, process, seccomp, socket};
+use conex_sys::{credentials, network, process, seccomp, signal, socket};
 
 use crate::plan::{HookMoment, Plan, Question, SeccompStep, Step};
 use crate::sync::{Channel, Message};
@@ -117,7 +118,7 @@ fn copy_of(error: &Error) -> Error {
 
 /// Waits for the parent's word, and becomes a process that nobody in the container can look into.
 fn begin(world: &mut World<'_>) -> Result<()> {
-    process::set_parent_death_signal(Some(conex_sys::signal::KILL))?;
+    process::set_parent_death_signal(Some(signal::KILL))?;
     if !world.inherited.stays_dumpable {
         process::set_undumpable()?;
     }
@@ -128,7 +129,7 @@ fn begin(world: &mut World<'_>) -> Result<()> {
         credentials::set_group(0)?;
         credentials::set_user(0)?;
         // The kernel forgets it when ids change.
-        process::set_parent_death_signal(Some(conex_sys::signal::KILL))?;
+        process::set_parent_death_signal(Some(signal::KILL))?;
     }
     process::set_undumpable()?;
     process::set_umask(0);
@@ -256,6 +257,11 @@ fn await_start(world: &mut World<'_>) -> Result<()> {
     channel.send(&Message::Ready)?;
     drop(channel);
     if let Some(start) = &world.inherited.start {
+        // The first process of a pid namespace is deaf to what would end others. Who gives up on a created container
+        // need not be violent.
+        for number in [signal::HUP, signal::INT, signal::TERM] {
+            signal::end_on(number)?;
+        }
         socket::wait_readable(&[start.as_fd()], None)?;
     }
     Ok(())

@@ -2,7 +2,6 @@
 //! config.md, "Mounts": each is made detached, gets its flags, and is attached to a target that was resolved inside
 //! the root to a descriptor. So neither can be exchanged on the way, nor seen with the wrong flags.
 
-use std::ffi::OsString;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Component, Path, PathBuf};
 
@@ -96,7 +95,9 @@ pub(super) fn change(world: &World<'_>, path: &str, wanted: MountAttr) -> Result
 fn open_source(world: &World<'_>, wanted: &Mount) -> Result<Option<OwnedFd>> {
     match &wanted.source {
         MountSource::Filesystem { kind, name, options } => {
-            filesystem(kind, name, options, flags(wanted.attr.set)).map(Some).map_err(Error::from)
+            let mode = inherited_mode(in_root(world)?, kind, options, &wanted.target)?;
+            let options: Vec<_> = options.iter().cloned().chain(mode).collect();
+            filesystem(kind, name, &options, flags(wanted.attr.set)).map(Some).map_err(Error::from)
         }
         MountSource::Bind { path, recursive } => {
             let extent = if *recursive { Extent::Tree } else { Extent::One };
@@ -136,6 +137,25 @@ fn with_flags(source: OwnedFd, wanted: &Mount) -> Result<OwnedFd> {
         outcome => outcome?,
     }
     Ok(source)
+}
+
+/// A tmpfs without a mode takes that of the directory it covers.
+fn inherited_mode(
+    root: &Root,
+    kind: &str,
+    options: &[(String, Option<String>)],
+    target: &str,
+) -> Result<Option<(String, Option<String>)>> {
+    if kind != "tmpfs" || options.iter().any(|(key, _)| key == "mode") {
+        return Ok(None);
+    }
+    match root.resolve(target) {
+        Err(error) if error.errno() == Errno::NOENT => Ok(None),
+        found => {
+            let mode = path::stat(&found?)?.st_mode & 0o7777;
+            Ok(Some(("mode".to_owned(), Some(format!("{mode:o}")))))
+        }
+    }
 }
 
 fn filesystem(
@@ -186,7 +206,9 @@ fn target(root: &Root, path: &Path, rule: TargetRule, source_is_directory: bool)
 
 fn directory(root: &Root, path: &Path) -> Result<OwnedFd> {
     match root.resolve(path) {
-        Err(error) if error.errno() == Errno::NOENT => Ok(OwnedFd::from(root.make_dir_all(path, 0o755)?)),
+        Err(error) if error.errno() == Errno::NOENT => {
+            Ok(OwnedFd::from(root.make_dir_all(promised(root, path)?, 0o755)?))
+        }
         outcome => Ok(outcome?),
     }
 }
@@ -202,7 +224,8 @@ fn real_directory(root: &Root, path: &Path) -> Result<OwnedFd> {
                 here.open_dir(name)?
             }
             Err(error) if [Errno::LOOP, Errno::NOTDIR].contains(&error.errno()) => {
-                let what = format!("{} must be a real directory, not a symbolic link", path.display());
+                let what =
+                    format!("{} must be mounted on ordinary directory, not a symbolic link", path.display());
                 return Err(Error::from(error).wrap(what));
             }
             outcome => outcome?,
@@ -212,29 +235,44 @@ fn real_directory(root: &Root, path: &Path) -> Result<OwnedFd> {
 }
 
 /// How many dangling links in a row are followed to the file that they promise.
-const MAX_LINKS: usize = 40;
+const MAX_LINKS: u32 = 40;
 
 fn file(root: &Root, path: &Path) -> Result<OwnedFd> {
-    let mut path = path.to_owned();
-    for _ in 0..MAX_LINKS {
-        match root.resolve(&path) {
-            Err(error) if error.errno() == Errno::NOENT => {}
-            outcome => return Ok(outcome?),
-        }
-        let above = path.parent().unwrap_or(Path::new("/"));
-        let directory = root.make_dir_all(above, 0o755)?;
-        let name = path.file_name().map(OsString::from).unwrap_or_default();
-        match directory.create_file(&name, 0o644) {
-            Err(error) if error.errno() == Errno::EXIST => path = follow(above, &directory, &name)?,
-            outcome => return Ok(OwnedFd::from(outcome?)),
-        }
+    match root.resolve(path) {
+        Err(error) if error.errno() == Errno::NOENT => {}
+        outcome => return Ok(outcome?),
     }
-    Err(Error::new(ErrorKind::Os, format!("{}: too many symbolic links", path.display())))
+    let path = promised(root, path)?;
+    let directory = root.make_dir_all(path.parent().unwrap_or(Path::new("/")), 0o755)?;
+    Ok(OwnedFd::from(directory.create_file(path.file_name().unwrap_or_default(), 0o644)?))
 }
 
-fn follow(above: &Path, directory: &Dir, name: &OsString) -> Result<PathBuf> {
-    let link = PathBuf::from(directory.read_link(name)?);
-    Ok(above.join(link))
+/// Where a path leads when all that is missing on the way has been made: its symbolic links, dangling ones too, are
+/// followed inside the root. Only what is made there later is resolved for good, and never through a link.
+fn promised(root: &Root, path: &Path) -> Result<PathBuf> {
+    let names =
+        |path: &Path| path.components().rev().map(|part| PathBuf::from(part.as_os_str())).collect::<Vec<_>>();
+    let (mut here, mut left, mut links) = (PathBuf::from("/"), names(path), 0);
+    while let Some(name) = left.pop() {
+        match name.components().next() {
+            Some(Component::RootDir) => here = PathBuf::from("/"),
+            Some(Component::ParentDir) => drop(here.pop()),
+            Some(Component::Normal(name)) => match root.open_dir(&here).and_then(|dir| dir.read_link(name)) {
+                Ok(link) if links < MAX_LINKS => {
+                    links += 1;
+                    left.extend(names(Path::new(&link)));
+                }
+                Ok(_) => {
+                    let what = format!("{}: too many symbolic links", path.display());
+                    return Err(Error::new(ErrorKind::Os, what));
+                }
+                // No link, or not there: it will be a directory or file of this name.
+                Err(_) => here.push(name),
+            },
+            _ => {}
+        }
+    }
+    Ok(here)
 }
 
 pub(super) fn file_type(fd: &OwnedFd) -> Result<FileType> {

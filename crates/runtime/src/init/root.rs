@@ -8,7 +8,7 @@ use conex_sys::mount::{self, Attributes, Change, Extent};
 use conex_sys::path::{Dir, Root};
 use conex_sys::{Errno, path};
 
-use super::{World, in_root};
+use super::{World, bare_mounts, in_root};
 use crate::plan::{EnterRoot, Propagation, PropagationKind};
 use crate::{Error, ErrorKind, Result, Wrap};
 
@@ -72,6 +72,7 @@ pub(super) fn enter(world: &World<'_>, method: EnterRoot) -> Result<()> {
             mount::detach(Path::new("."))?;
         }
         EnterRoot::Move => {
+            bare_mounts::hide(world)?;
             mount::move_here_to_root()?;
             mount::chroot_here()?;
         }

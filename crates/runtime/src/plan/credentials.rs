@@ -93,7 +93,7 @@ impl Draft<'_> {
         // Engines that stopped to fill the inheritable set still fill this one: no news at every step of a build.
         if impossible != CapabilitySet::default() && sets.inheritable != CapabilitySet::default() {
             self.warnings.push(format!(
-                "ignoring ambient capabilities that are not permitted and inheritable: {impossible}"
+                "can't raise ambient capability {impossible}: it is not both permitted and inheritable"
             ));
         }
         (bounding, sets)

@@ -28,7 +28,7 @@ pub(super) const VERB: Verb = Verb {
         switch("no-new-privs", "set no_new_privs"),
         option("cap", "CAP", "add a capability (repeatable)").or('c'),
         PRESERVE_FDS,
-        option("cgroup", "PATH", "run in this sub-cgroup of the container"),
+        option("cgroup", "[CONTROLLER,...:]PATH", "run in this sub-cgroup of the container (repeatable)"),
         switch("ignore-paused", "also enter a paused container"),
         switch("no-subreaper", ""),
     ],
@@ -65,7 +65,7 @@ fn entry(parsed: &Parsed) -> Result<Entry> {
         pid_file: parsed.value("pid-file").map(absolute).transpose()?,
         preserve_fds: preserved(parsed)?,
         sockets: listening(),
-        cgroup: parsed.value("cgroup").map(str::to_owned),
+        cgroup: words("cgroup"),
         ignore_paused: parsed.has("ignore-paused"),
     })
 }
