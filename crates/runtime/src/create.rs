@@ -2,16 +2,16 @@
 //! runtime.md, "Create": everything is made, the program is not started.
 //!
 //! In order: the id is taken (directory, lock) → the plan → `state.json` says what will be made → the cgroup → the
-//! process (`launch`) → `state.json` with its pid → id maps and the rest of `Plan::after_clone` → "go" → what of that
-//! the new process need not wait for → questions are answered → "ready" → the fifo gets its public name, the pid file is written. If the runtime is killed on the
-//! way, its init dies with it, and `delete --force` finds in `state.json` all there is to clean.
+//! process (`launch`) → `state.json` with its pid → id maps and the rest of `Plan::after_clone` → "go" → questions are
+//! answered → "ready" → the fifo gets its public name, the pid file is written. If the runtime is killed on the way, its
+//! init dies with it, and `delete --force` finds in `state.json` all there is to clean.
 #![expect(clippy::disallowed_methods, reason = "procfs, sysfs and the state root are the host's")]
 
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use conex_spec::runtime::{Config, Hooks, IdMapping, NamespaceKind, Rlimit, Status, number_list};
+use conex_spec::runtime::{Config, Hooks, IdMapping, NamespaceKind, Rlimit, Status};
 use conex_sys::idmap::{self, Range};
 use conex_sys::mount::{self, Change, Extent};
 use conex_sys::process::{self, Child};
@@ -157,6 +157,7 @@ fn make(
         start: Some(start),
         last_words,
         console: inside,
+        entrance: cgroup.entrance().wrap(|| "cgroup")?,
         sources: open_sources(plan)?,
         proc: Procfs::of_host()?,
         state: container.state(Status::Creating),
@@ -176,7 +177,7 @@ fn make(
     };
     let (child, channel) = launch::launch(&birth, |channel| init::run(plan, &inherited, channel))?;
     let wrap = || "unable to start container process";
-    let raised = raise(runtime, options, container, plan, &cgroup, &child, &channel);
+    let raised = raise(runtime, options, container, plan, &child, &channel);
     if let Err(error) = raised {
         return Err(explain(error, &cgroup, &child)).wrap(wrap);
     }
@@ -190,24 +191,18 @@ fn raise(
     options: &Options,
     container: &mut Container,
     plan: &Plan,
-    cgroup: &Cgroup,
     child: &Child,
     channel: &Channel,
 ) -> Result<()> {
     container.set_init(child.pid)?;
-    let (beside, first): (Vec<_>, Vec<_>) = plan.after_clone.iter().partition(|one| plan.runs_beside(one));
-    for action in first {
-        after_clone(action, plan, cgroup, child.pid).wrap(|| action)?;
+    for action in &plan.after_clone {
+        after_clone(action, plan, child.pid).wrap(|| action)?;
     }
     if let Some(socket) = &options.pidfd_socket {
         let socket = socket::connect(socket)?;
         socket::send(socket.as_fd(), b"standard", Some(child.pidfd.as_fd()))?;
     }
     channel.tell(&Message::Go)?;
-    for action in beside {
-        let done = after_clone(action, plan, cgroup, child.pid).wrap(|| action);
-        done.or_else(|error| channel.last_words_or(error))?;
-    }
     answer_until_ready(container, plan, child, channel)?;
     container.reveal_fifo()?;
     if let Some(path) = &options.pid_file {
@@ -262,12 +257,6 @@ pub(crate) fn raise_limits(pid: i32, limits: &[Rlimit]) -> Result<()> {
 pub(crate) fn adjust_oom_score(pid: i32, value: i32) -> Result<()> {
     let path = format!("/proc/{pid}/oom_score_adj");
     std::fs::write(&path, value.to_string()).wrap(|| format!("write {path}"))
-}
-
-/// On which CPUs a process may run; 0 is this one.
-pub(crate) fn set_affinity(pid: i32, cpus: &str) -> Result<()> {
-    let numbers = number_list(cpus).map_err(|error| Error::new(ErrorKind::Config, error))?;
-    Ok(sched::set_affinity(pid, &numbers)?)
 }
 
 /// The fifo that `start` writes to. The new process gets it open, so that nobody but the container's owner needs any
@@ -327,15 +316,12 @@ fn ranges(map: &[IdMapping]) -> Vec<Range> {
     map.iter().map(|one| Range { inside: one.container_id, outside: one.host_id, count: one.size }).collect()
 }
 
-fn after_clone(action: &AfterClone, plan: &Plan, cgroup: &Cgroup, pid: i32) -> Result<()> {
+fn after_clone(action: &AfterClone, plan: &Plan, pid: i32) -> Result<()> {
     match action {
         AfterClone::WriteIdMaps => plan.id_maps.as_ref().map_or(Ok(()), |maps| write_id_maps(maps, pid)),
-        AfterClone::EnterCgroup => match cgroup.clone_target() {
-            Some(_) => Ok(()),
-            None => cgroup.enter(pid),
-        },
         AfterClone::AdjustOomScore { value } => adjust_oom_score(pid, *value),
-        AfterClone::SetAffinity { cpus } => set_affinity(pid, cpus),
+        // It walks in by itself, if it was not born there, and then sees to its processors.
+        AfterClone::EnterCgroup | AfterClone::SetAffinity { .. } => Ok(()),
         AfterClone::MoveNetDevice { host_name, name } => {
             // One that is joined may not be joined yet.
             let joined = plan.join.iter().find(|one| one.kind == NamespaceKind::Network);

@@ -161,6 +161,7 @@ fn enter(
         start: None,
         last_words: None,
         console: inside,
+        entrance: cgroup.entrance().wrap(|| "cgroup")?,
         sources: Vec::new(),
         proc: Procfs::of_host()?,
         state: container.state(Status::Running),
@@ -178,12 +179,12 @@ fn enter(
     };
     for work in &plan.before_clone {
         if let BeforeClone::SetAffinity { cpus } = work {
-            create::set_affinity(0, cpus).wrap(|| work)?;
+            init::set_affinity(cpus).wrap(|| work)?;
         }
     }
     let (child, channel) = launch::launch(&birth, |channel| init::run(plan, &inherited, channel))?;
     let wrap = || "unable to start container process";
-    if let Err(error) = raise(container, plan, entry, &cgroup, &child, &channel) {
+    if let Err(error) = raise(container, plan, entry, &child, &channel) {
         // It may be gone already, which is why there is an error.
         drop(process::send_signal(child.pidfd.as_fd(), signal::KILL));
         drop(process::wait(child.pidfd.as_fd()));
@@ -240,16 +241,12 @@ fn raise(
     container: &Container,
     plan: &Plan,
     entry: &Entry,
-    cgroup: &Cgroup,
     child: &process::Child,
     channel: &Channel,
 ) -> Result<()> {
     for action in &plan.after_clone {
-        match action {
-            AfterClone::EnterCgroup if cgroup.clone_target().is_none() => cgroup.enter(child.pid)?,
-            AfterClone::AdjustOomScore { value } => create::adjust_oom_score(child.pid, *value)?,
-            AfterClone::SetAffinity { cpus } => create::set_affinity(child.pid, cpus)?,
-            _ => {}
+        if let AfterClone::AdjustOomScore { value } = action {
+            create::adjust_oom_score(child.pid, *value)?;
         }
     }
     if let Some(socket) = &entry.pidfd_socket {

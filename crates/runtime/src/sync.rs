@@ -5,9 +5,8 @@
 //! ```text
 //!  runtime                              stage (only where a namespace is joined first)      init
 //!     │ ◄──────────── Born(pid) ──────────┘ exits                                             │
-//!     │   records the pid, writes id maps, enters a v1 cgroup that the plan needs             │
+//!     │   records the pid, writes id maps                                                     │ enters its v1 cgroups
 //!     │ ─────────────────────────────── Go ─────────────────────────────────────────────────► │ walks the plan
-//!     │   enters any other v1 cgroup (`Plan::runs_beside`)                                    │
 //!     │ ◄────────────────────────────── Ask(step) ─────────────────────────────────────────── │
 //!     │   runs hooks, raises limits                                                           │
 //!     │ ◄────────────────────────────── Listener(step) + descriptor ───────────────────────── │
@@ -30,7 +29,7 @@ pub(crate) struct Channel(OwnedFd);
 /// What either side says.
 #[derive(Debug)]
 pub(crate) enum Message {
-    /// To init: the maps are written, and the cgroup is entered unless the plan may begin before.
+    /// To init: the maps are written.
     Go,
     /// To init: what was asked for is done.
     Done,

@@ -14,6 +14,7 @@ mod apply;
 mod devices;
 mod directory;
 mod display;
+mod entrance;
 mod freezer;
 mod layout;
 mod limits;
@@ -28,6 +29,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use conex_spec::runtime::Resources;
 use serde::Serialize;
 
+pub use entrance::Entrance;
 pub use layout::{Hierarchy, Layout, Version};
 pub use oom::OomWatch;
 pub use stats::Stats;
@@ -91,9 +93,10 @@ impl Cgroup {
         }
         cgroup.check_unused()?;
         cgroup.apply(&plan.resources)?;
-        if let Some(directory) = cgroup.directories.get("").filter(|_| v2) {
+        // Beside v1, nobody without privilege may be put into the v2 part.
+        if let Some(directory) = cgroup.directories.get("").filter(|_| v2 || !plan.best_effort) {
             cgroup.target = Some(File::open(directory).wrap(|| format!("open {directory}"))?);
-            if let Some(owner) = plan.owner {
+            if let Some(owner) = plan.owner.filter(|_| v2) {
                 give_to(directory, owner)?;
             }
         }
@@ -110,7 +113,7 @@ impl Cgroup {
         &self.directories
     }
 
-    /// For CLONE_INTO_CGROUP: cgroup v2 only.
+    /// For CLONE_INTO_CGROUP: the cgroup v2, also beside v1.
     pub fn clone_target(&self) -> Option<BorrowedFd<'_>> {
         self.target.as_ref().map(AsFd::as_fd)
     }

@@ -135,6 +135,12 @@ pub(super) fn set_io_priority(priority: &IoPriority) -> Result<()> {
     Ok(sched::set_io_priority(class, u32::try_from(priority.priority).unwrap_or_default())?)
 }
 
+/// On which CPUs the calling process may run.
+pub(crate) fn set_affinity(cpus: &str) -> Result<()> {
+    let numbers = number_list(cpus).map_err(|error| Error::new(ErrorKind::Config, error))?;
+    Ok(sched::set_affinity(0, &numbers)?)
+}
+
 pub(super) fn set_personality(domain: PersonalityDomain) -> Result<()> {
     let number = match domain {
         PersonalityDomain::Linux => 0,

@@ -35,11 +35,12 @@ use conex_sys::path::Root;
 use conex_sys::procfs::Procfs;
 use conex_sys::{credentials, network, process, seccomp, signal, socket};
 
-use crate::plan::{HookMoment, Plan, Question, SeccompStep, Step};
+use crate::cgroup::Entrance;
+use crate::plan::{AfterClone, HookMoment, Plan, Question, SeccompStep, Step};
 use crate::sync::{Channel, Message};
 use crate::{Error, ErrorKind, Result, Wrap, console, hooks};
 
-pub(crate) use identity::kernel_limit;
+pub(crate) use identity::{kernel_limit, set_affinity};
 
 /// What the new process gets from the runtime: opened and parsed before the clone.
 #[derive(Debug)]
@@ -50,6 +51,8 @@ pub(crate) struct Inherited {
     pub(crate) last_words: Option<File>,
     /// Takes the master of the console.
     pub(crate) console: Option<OwnedFd>,
+    /// To the cgroups that the process was not born in.
+    pub(crate) entrance: Entrance,
     /// Results of `Plan::before_clone`, by position.
     pub(crate) sources: Vec<OwnedFd>,
     /// The host's procfs.
@@ -71,6 +74,7 @@ impl Inherited {
         owned
             .map(AsFd::as_fd)
             .chain(self.last_words.as_ref().map(AsFd::as_fd))
+            .chain(self.entrance.descriptors())
             .chain([self.proc.as_fd()])
             .collect()
     }
@@ -123,6 +127,7 @@ fn begin(world: &mut World<'_>) -> Result<()> {
         process::set_undumpable()?;
     }
     process::new_session()?;
+    enter_cgroups(world)?;
     let channel = world.channel.as_ref().expect("the channel is only given up when ready");
     channel.expect(|message| matches!(message, Message::Go)).wrap(|| "wait for the runtime")?;
     if world.inherited.becomes_root {
@@ -141,6 +146,15 @@ fn begin(world: &mut World<'_>) -> Result<()> {
         world.root = Some(Root::open_host(Path::new("/"))?);
     }
     Ok(())
+}
+
+/// Then the processors: coming into a cpuset changes them.
+fn enter_cgroups(world: &World<'_>) -> Result<()> {
+    world.inherited.entrance.walk_in().wrap(|| AfterClone::EnterCgroup)?;
+    world.plan.after_clone.iter().try_for_each(|action| match action {
+        AfterClone::SetAffinity { cpus } => set_affinity(cpus).wrap(|| action),
+        _ => Ok(()),
+    })
 }
 
 fn walk(world: &mut World<'_>) -> Result<()> {

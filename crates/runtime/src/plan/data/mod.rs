@@ -112,7 +112,7 @@ pub enum IdMapSource {
 #[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum AfterClone {
     WriteIdMaps,
-    /// Move the process there, unless `clone3` already did, and write the limits.
+    /// The process walks in by itself where clone3 could not put it (v1): see `cgroup::entrance`.
     EnterCgroup,
     AdjustOomScore {
         value: i32,
@@ -132,18 +132,5 @@ impl Plan {
     /// Whether `start` waits for the program, or for why there is none.
     pub fn start_is_watched(&self) -> bool {
         !self.hooks.start_container.is_empty() || !self.hooks.poststart.is_empty()
-    }
-
-    /// Whether this may happen while the steps are walked. Moving a process into a v1 cgroup waits for a grace period
-    /// of the kernel, as long as all the steps together take; only a new cgroup namespace, whose root is where the
-    /// process is, programs of others that run in the container, and a scheduling policy that the cgroup has a budget
-    /// for need it to be there before.
-    pub fn runs_beside(&self, action: &AfterClone) -> bool {
-        let others = |step: &Step| {
-            matches!(step, Step::Hooks { moment: HookMoment::CreateContainer, .. } | Step::Scheduler(_))
-        };
-        *action == AfterClone::EnterCgroup
-            && !self.create.contains(&NamespaceKind::Cgroup)
-            && !self.steps.iter().any(others)
     }
 }
