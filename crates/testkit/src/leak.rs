@@ -10,6 +10,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal};
 
 use crate::run::poll;
+use crate::sandbox::PREFIX;
 
 /// Everything that is left of a sandbox, in words; waits a little for what is just going away.
 pub fn left_behind(tag: &str, sandbox: &Path) -> Vec<String> {
@@ -141,7 +142,9 @@ fn is_tagged(proc: &Path, tag: &str, own_mounts: Option<&Path>) -> bool {
     if zombie {
         return false;
     }
-    let in_bytes = |name| fs::read(proc.join(name)).is_ok_and(|bytes| contains(&bytes, tag.as_bytes()));
+    let has =
+        |name, word: &str| fs::read(proc.join(name)).is_ok_and(|bytes| contains(&bytes, word.as_bytes()));
+    let in_bytes = |name| has(name, tag);
     let in_link = |name| fs::read_link(proc.join(name)).is_ok_and(|to| to.to_string_lossy().contains(tag));
     let elsewhere = fs::read_link(proc.join("ns/mnt")).is_ok_and(|ns| Some(ns.as_path()) != own_mounts);
     in_bytes("cmdline")
@@ -149,7 +152,8 @@ fn is_tagged(proc: &Path, tag: &str, own_mounts: Option<&Path>) -> bool {
         || in_link("cwd")
         || in_link("root")
         || in_bytes("cgroup")
-        || (elsewhere && in_bytes("mountinfo"))
+        // A new mount namespace begins with copies of all mounts of the host, those of other tests among them.
+        || (elsewhere && in_bytes("mountinfo") && !has("environ", PREFIX))
 }
 
 fn contains(bytes: &[u8], needle: &[u8]) -> bool {

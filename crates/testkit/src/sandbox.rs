@@ -19,6 +19,8 @@ use std::process::Command;
 use crate::image::Layout;
 use crate::{binaries, leak, require};
 
+/// What the tags of all sandboxes begin with.
+pub const PREFIX: &str = "conex-test-";
 const REGISTRIES: &str = "home/.config/containers/registries.conf";
 const SHORT_NAMES: &str = "unqualified-search-registries = [\"docker.io\"]\n";
 
@@ -37,7 +39,7 @@ impl Default for Sandbox {
 
 impl Sandbox {
     pub fn new() -> Self {
-        let path = tempfile::Builder::new().prefix("conex-test-").tempdir().expect("a directory").keep();
+        let path = tempfile::Builder::new().prefix(PREFIX).tempdir().expect("a directory").keep();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("chmod");
         let sandbox = Self { path, finished: false };
         for name in ["home/.config/containers", "data", "run", "cache", "tmp", "work"] {
