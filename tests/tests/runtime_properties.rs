@@ -327,3 +327,29 @@ fn root_labels_without_a_security_module_are_errors() {
         sandbox.finish();
     }
 }
+
+#[test]
+fn root_a_sysctl_of_a_namespace_that_is_the_hosts_is_refused() {
+    needs!(require::root());
+    let sandbox = Sandbox::new();
+    let before = fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start").unwrap();
+    let output = needs!(inside(&sandbox, "true", |config| {
+        config["linux"]["sysctl"] = json!({ "net.ipv4.ip_unprivileged_port_start": "7" });
+        let own = json!({ "type": "network", "path": format!("/proc/{}/ns/net", std::process::id()) });
+        config["linux"]["namespaces"][1] = own;
+    }))
+    .exits(1);
+    assert!(output.stderr.contains("not allowed in host net namespace"), "{output}");
+    assert_eq!(fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start").unwrap(), before);
+    sandbox.finish();
+}
+
+#[test]
+fn root_resource_control_that_is_not_there_is_an_error() {
+    needs!(require::root());
+    let sandbox = Sandbox::new();
+    let rdt = json!({ "closID": "group", "l3CacheSchema": "L3:0=f" });
+    let output = needs!(inside(&sandbox, "true", |config| config["linux"]["intelRdt"] = rdt)).exits(1);
+    assert!(output.stderr.contains("linux.intelRdt is not supported"), "{output}");
+    sandbox.finish();
+}

@@ -88,9 +88,9 @@ mod tests {
         assert_eq!(
             error.to_string(),
             "config.json:1:1: /ociVersion: must be a version such as \"1.3.0\", got \"\"\n\
-             config.json:1:1: /root: root must be specified\n\
+             config.json:1:1: /root: root must be specified: {\"path\": \"rootfs\"}\n\
              config.json:2:20: /process/cwd: invalid type: integer `1`, expected a string\n\
-             config.json:2:31: /process/args: args must not be empty"
+             config.json:2:31: /process/args: args must not be empty: the first is the program"
         );
     }
 

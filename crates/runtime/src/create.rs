@@ -28,7 +28,7 @@ use crate::plan::{
     AfterClone, BeforeClone, Host, IdMap, IdMapSource, IdMaps, MapWriter, Plan, Question, Request, Step, plan,
 };
 use crate::sync::{Channel, Message};
-use crate::{Error, ErrorKind, Result, Wrap, agent, bundle, console, delete};
+use crate::{Error, ErrorKind, Result, Wrap, agent, bundle, console, delete, sysctl};
 
 /// What `create` and `run` are asked for. All paths are absolute.
 #[derive(Clone, Debug, Default)]
@@ -166,9 +166,11 @@ fn make(
         enters_root: false,
     };
     let join = plan.join.iter().map(|one| launch::open_namespace(&one.path, one.kind));
+    let join = join.collect::<Result<Vec<_>>>()?;
+    sysctl::check(plan, &join)?;
     let birth = Birth {
         create: plan.create.iter().copied().map(launch::kind_of).collect(),
-        join: Join::Files(join.collect::<Result<_>>()?),
+        join: Join::Files(join),
         time_offsets: plan.time_offsets.clone(),
         cgroup: cgroup.clone_target(),
         undumpable: !inherited.stays_dumpable,

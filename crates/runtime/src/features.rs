@@ -5,12 +5,11 @@ use std::collections::BTreeMap;
 
 use conex_spec::runtime::{
     CgroupFeatures, Enabled, Features, IntelRdtFeatures, LinuxFeatures, MemoryPolicyFeatures,
-    MountExtensions, NamespaceKind, SeccompFeatures, VERSION,
+    MountExtensions, NamespaceKind, SECCOMP_ARCHITECTURES, SeccompFeatures, VERSION,
 };
 use conex_sys::credentials::CAPABILITY_NAMES;
 
 use crate::plan::MOUNT_OPTIONS;
-use crate::seccomp;
 
 /// What this runtime implements, whatever the host offers. Callers decide by it what they may ask for, so it never
 /// promises more than there is.
@@ -93,7 +92,7 @@ fn seccomp_features() -> SeccompFeatures {
             "SCMP_CMP_MASKED_EQ",
             "SCMP_CMP_NE",
         ]),
-        archs: seccomp::ARCHITECTURES.map(String::from).into(),
+        archs: strings(&SECCOMP_ARCHITECTURES),
         known_flags: flags.clone(),
         supported_flags: flags,
     }

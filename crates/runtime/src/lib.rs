@@ -40,6 +40,7 @@ pub mod spec;
 mod start;
 mod state;
 mod sync;
+mod sysctl;
 mod update;
 
 pub use error::{Error, ErrorKind, Result, Wrap};

@@ -224,7 +224,7 @@ fn what_cannot_be_read_is_one_finding_a_mistake() {
     assert!(findings.iter().all(|finding| (finding.severity, finding.rule) == (Error, "config")));
     assert_eq!(
         findings[0].to_string(),
-        "config.json:1:1: error: /root: root must be specified [config]",
+        "config.json:1:1: error: /root: root must be specified: {\"path\": \"rootfs\"} [config]",
         "{findings:?}"
     );
 }

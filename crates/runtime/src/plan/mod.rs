@@ -83,6 +83,9 @@ pub fn plan(config: &Config, request: &Request, host: &Host) -> Result<Plan, Pla
         config.process.as_ref().ok_or_else(|| PlanError::new("process property must not be empty"))?;
     let mut draft =
         Draft { config, request, host, before_clone: Vec::new(), steps: Vec::new(), warnings: Vec::new() };
+    if draft.linux().intel_rdt.is_some() {
+        return Err(PlanError::new("linux.intelRdt is not supported: leave it out"));
+    }
     draft.needs_selinux("linux.mountLabel", &draft.linux().mount_label)?;
     let id_maps = draft.id_maps()?;
     let cgroup = draft.cgroup()?;

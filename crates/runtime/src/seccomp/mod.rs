@@ -24,8 +24,9 @@ use serde::Serialize;
 
 use program::Width;
 
-/// The architectures that a profile may name and get a filter for.
-pub const ARCHITECTURES: [&str; 5] =
+/// The architectures that get a filter, of all that a profile may name: the others cannot call this kernel.
+#[cfg(test)]
+const ARCHITECTURES: [&str; 5] =
     ["SCMP_ARCH_AARCH64", "SCMP_ARCH_ARM", "SCMP_ARCH_X32", "SCMP_ARCH_X86", "SCMP_ARCH_X86_64"];
 
 const KILL_THREAD: u32 = 0;
@@ -66,9 +67,10 @@ fn program_length<S: serde::Serializer>(program: &[Instruction], writer: S) -> R
     writer.serialize_u64(program.len() as u64)
 }
 
+const SPEC_ALLOW: u32 = 1 << 2;
 const FLAGS: [(u32, &str); 4] = [
     (1 << 1, "SECCOMP_FILTER_FLAG_LOG"),
-    (1 << 2, "SECCOMP_FILTER_FLAG_SPEC_ALLOW"),
+    (SPEC_ALLOW, "SECCOMP_FILTER_FLAG_SPEC_ALLOW"),
     (NEW_LISTENER, "SECCOMP_FILTER_FLAG_NEW_LISTENER"),
     (1 << 5, "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"),
 ];
@@ -162,13 +164,17 @@ fn answer(action: Action, errno: Option<u32>) -> u32 {
     }
 }
 
-/// TSYNC is for other threads, of which there are none; WAIT_KILLABLE_RECV is refused without a listener.
+/// TSYNC is for other threads, of which there are none; WAIT_KILLABLE_RECV is refused without a listener. A profile
+/// that asks for no flag at all gets SPEC_ALLOW, as newer kernels have it anyway.
 fn flags(profile: &Seccomp, notifies: bool) -> u32 {
     let mut flags = if notifies { NEW_LISTENER } else { 0 };
+    if profile.flags.is_empty() {
+        flags |= SPEC_ALLOW;
+    }
     for flag in &profile.flags {
         flags |= match flag {
             SeccompFlag::Log => 1 << 1,
-            SeccompFlag::SpecAllow => 1 << 2,
+            SeccompFlag::SpecAllow => SPEC_ALLOW,
             SeccompFlag::WaitKillableRecv if notifies => 1 << 5,
             SeccompFlag::Tsync | SeccompFlag::WaitKillableRecv => 0,
         };

@@ -44,7 +44,7 @@ pub use resources::{
 };
 pub use seccomp::{Action, Operator, ProcessState, Seccomp, SeccompFlag, SyscallArg, SyscallRule};
 pub use state::{State, Status};
-pub use validate::{Violation, validate};
+pub use validate::{ARCHITECTURES as SECCOMP_ARCHITECTURES, Violation, validate};
 
 /// The newest version of the specification that these types describe.
 pub const VERSION: &str = "1.3.0";

@@ -8,7 +8,10 @@ impl Report {
     pub(super) fn linux(&mut self, config: &Config) {
         for (name, value) in [("hostname", &config.hostname), ("domainname", &config.domainname)] {
             if !value.is_empty() && !config.has_namespace(NamespaceKind::Uts) {
-                self.add(format!("/{name}"), format!("unable to set {name} without a private UTS namespace"));
+                self.add(
+                    format!("/{name}"),
+                    format!("unable to set {name} without a private UTS namespace: {}", missing("uts")),
+                );
             }
         }
         let Some(linux) = &config.linux else { return };
@@ -40,7 +43,7 @@ impl Report {
     fn namespaces(&mut self, linux: &Linux) {
         for (index, namespace) in linux.namespaces.iter().enumerate() {
             if linux.namespaces[..index].iter().any(|earlier| earlier.kind == namespace.kind) {
-                let message = format!("duplicated ns {:?}", namespace.kind.name());
+                let message = format!("duplicated ns {:?}: one of them must go", namespace.kind.name());
                 self.add(format!("/linux/namespaces/{index}/type"), message);
             }
             if !namespace.path.is_empty() {
@@ -58,8 +61,10 @@ impl Report {
             if creates && mappings.is_empty() {
                 self.add(at, "must not be empty, for there is a new user namespace");
             } else if !mappings.is_empty() && !config.has_namespace(NamespaceKind::User) {
-                let message =
-                    "user namespace mappings specified, but user namespace isn't enabled in the config";
+                let message = format!(
+                    "user namespace mappings specified, but user namespace isn't enabled in the config: {}",
+                    missing("user")
+                );
                 self.add(at, message);
             }
         }
@@ -78,7 +83,10 @@ impl Report {
             match namespace {
                 None => self.add(
                     at,
-                    "time namespace offsets specified, but time namespace isn't enabled in the config",
+                    format!(
+                        "time namespace offsets specified, but time namespace isn't enabled in the config: {}",
+                        missing("time")
+                    ),
                 ),
                 Some(joined) if !joined.path.is_empty() => {
                     self.add(
@@ -98,7 +106,10 @@ impl Report {
                 self.absolute(format!("/linux/{name}/{index}"), path);
             }
             if !paths.is_empty() && !config.has_namespace(NamespaceKind::Mount) {
-                let message = "unable to restrict sys entries without a private MNT namespace";
+                let message = format!(
+                    "unable to restrict sys entries without a private MNT namespace: {}",
+                    missing("mount")
+                );
                 self.add(format!("/linux/{name}"), message);
             }
         }
@@ -121,17 +132,30 @@ impl Report {
         for (host_name, device) in &linux.net_devices {
             let at = format!("/linux/netDevices/{}", token(host_name));
             if !config.has_namespace(NamespaceKind::Network) {
-                self.add(&*at, "unable to move network devices without a NET namespace");
+                let message =
+                    format!("unable to move network devices without a NET namespace: {}", missing("network"));
+                self.add(&*at, message);
             }
             if !is_interface_name(host_name) {
-                self.add(&*at, format!("invalid network device name {host_name:?}"));
+                self.add(&*at, format!("invalid network device name {host_name:?}: {INTERFACE}"));
             }
             if !device.name.is_empty() && !is_interface_name(&device.name) {
-                self.add(format!("{at}/name"), format!("invalid network device name {:?}", device.name));
+                self.add(
+                    format!("{at}/name"),
+                    format!("invalid network device name {:?}: {INTERFACE}", device.name),
+                );
             }
         }
     }
 }
+
+/// How to mend a property that needs a namespace.
+fn missing(namespace: &str) -> String {
+    format!("add {{\"type\": \"{namespace}\"}} to linux.namespaces, or leave it out")
+}
+
+/// What [`is_interface_name`] asks for.
+const INTERFACE: &str = "1 to 15 characters, no slash, colon or blank";
 
 /// The kernel's dev_valid_name().
 fn is_interface_name(name: &str) -> bool {
@@ -160,22 +184,25 @@ fn sysctl_refused(key: &str, config: &Config) -> Option<String> {
     }
     let has = |kind| config.has_namespace(kind);
     if IPC.contains(&name.as_str()) || name.starts_with("fs.mqueue.") {
-        return (!has(NamespaceKind::Ipc))
-            .then(|| format!("sysctl {key:?} is not allowed in the hosts ipc namespace"));
+        return (!has(NamespaceKind::Ipc)).then(|| {
+            format!("sysctl {key:?} is not allowed in the hosts ipc namespace: {}", missing("ipc"))
+        });
     }
     if name.starts_with("net.") {
-        return (!has(NamespaceKind::Network))
-            .then(|| format!("sysctl {key:?} not allowed in host network namespace"));
+        return (!has(NamespaceKind::Network)).then(|| {
+            format!("sysctl {key:?} not allowed in host network namespace: {}", missing("network"))
+        });
     }
     if name.starts_with("user.") {
-        return (!has(NamespaceKind::User))
-            .then(|| format!("setting ucounts without a user namespace not allowed: {key}"));
+        return (!has(NamespaceKind::User)).then(|| {
+            format!("setting ucounts without a user namespace not allowed: {key}: {}", missing("user"))
+        });
     }
     match name.as_str() {
         "kernel.domainname" if has(NamespaceKind::Uts) => None,
-        "kernel.hostname" if has(NamespaceKind::Uts) => {
-            Some(format!("sysctl {key:?} is not allowed as it conflicts with the OCI \"hostname\" field"))
-        }
-        _ => Some(format!("sysctl {key:?} is not in a separate kernel namespace")),
+        "kernel.hostname" if has(NamespaceKind::Uts) => Some(format!(
+            "sysctl {key:?} is not allowed as it conflicts with the OCI \"hostname\" field: set that"
+        )),
+        _ => Some(format!("sysctl {key:?} is not in a separate kernel namespace: set it on the host")),
     }
 }

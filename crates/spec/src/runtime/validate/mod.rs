@@ -9,6 +9,8 @@ mod process;
 mod resources;
 mod seccomp;
 
+pub use seccomp::ARCHITECTURES;
+
 use std::fmt::Display;
 
 use super::{Config, Hook, Hooks, Process, Resources, number_list};
@@ -26,12 +28,12 @@ pub fn validate(config: &Config) -> Vec<Violation> {
     let mut report = Report::default();
     report.version(&config.oci_version);
     match &config.root {
-        None => report.add("/root", "root must be specified"),
+        None => report.add("/root", "root must be specified: {\"path\": \"rootfs\"}"),
         Some(root) if root.path.is_empty() => report.add("/root/path", "must not be empty"),
         Some(root) => report.no_nul("/root/path", &root.path),
     }
     match &config.process {
-        None => report.add("/process", "process property must not be empty"),
+        None => report.add("/process", "process property must not be empty: it needs at least args and cwd"),
         Some(process) => report.process("/process", process),
     }
     report.no_nul("/hostname", &config.hostname);

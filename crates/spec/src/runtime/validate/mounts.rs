@@ -41,7 +41,7 @@ impl Report {
             self.add(at, "id-mapped mounts must have both uid and gid mappings specified");
         }
         if (mapped || asked) && !bind {
-            self.add(at, "id-mapped mounts are only supported for bind-mounts");
+            self.add(at, "id-mapped mounts are only supported for bind-mounts: add the option bind or rbind");
         }
         if asked && !mapped && !in_user_namespace {
             self.add(at, "idmap needs uidMappings and gidMappings, or a user namespace to take them from");

@@ -13,7 +13,7 @@ impl Report {
             self.absolute(format!("{at}/cwd"), &process.cwd);
         }
         match process.args.first() {
-            None => self.add(format!("{at}/args"), "args must not be empty"),
+            None => self.add(format!("{at}/args"), "args must not be empty: the first is the program"),
             Some(name) if name.is_empty() => self.add(format!("{at}/args/0"), "must not be empty"),
             Some(_) => {}
         }
@@ -50,7 +50,7 @@ impl Report {
                 self.add(format!("{at}/rlimits/{index}/soft"), message);
             }
             if process.rlimits[..index].iter().any(|earlier| earlier.kind == limit.kind) {
-                self.add(format!("{at}/rlimits/{index}/type"), "is there twice");
+                self.add(format!("{at}/rlimits/{index}/type"), "is there twice: one of them must go");
             }
         }
     }

@@ -5,7 +5,7 @@ use super::Report;
 use crate::runtime::{Action, Seccomp};
 
 /// Every architecture that the specification lists. A runtime need not know how to filter all of them.
-const ARCHITECTURES: [&str; 23] = [
+pub const ARCHITECTURES: [&str; 23] = [
     "SCMP_ARCH_X86",
     "SCMP_ARCH_X86_64",
     "SCMP_ARCH_X32",

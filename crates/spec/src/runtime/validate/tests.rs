@@ -24,9 +24,9 @@ fn every_mistake_is_reported() {
         violations(r#"{"ociVersion":"2.0.0","process":{"cwd":"srv","args":[],"env":["=x","A=1"]}}"#),
         [
             "/ociVersion: version 2.0.0 of the specification is not supported, 1.x is",
-            "/root: root must be specified",
+            "/root: root must be specified: {\"path\": \"rootfs\"}",
             "/process/cwd: must be an absolute path, got \"srv\"",
-            "/process/args: args must not be empty",
+            "/process/args: args must not be empty: the first is the program",
             "/process/env/0: must be NAME=value, got \"=x\"",
         ]
     );
@@ -48,7 +48,7 @@ fn namespaces_are_unique_and_their_paths_absolute() {
         with(r#""linux":{"namespaces":[{"type":"pid"},{"type":"network","path":"netns/a"},{"type":"pid"}]}"#),
         [
             "/linux/namespaces/1/path: must be an absolute path, got \"netns/a\"",
-            "/linux/namespaces/2/type: duplicated ns \"pid\"",
+            "/linux/namespaces/2/type: duplicated ns \"pid\": one of them must go",
         ]
     );
 }
@@ -58,7 +58,7 @@ fn mappings_need_a_namespace_and_a_namespace_mappings() {
     assert_eq!(
         with(r#""linux":{"uidMappings":[{"containerID":0,"hostID":1000,"size":1}]}"#),
         [
-            "/linux/uidMappings: user namespace mappings specified, but user namespace isn't enabled in the config"
+            "/linux/uidMappings: user namespace mappings specified, but user namespace isn't enabled in the config: add {\"type\": \"user\"} to linux.namespaces, or leave it out"
         ]
     );
     assert_eq!(
@@ -79,9 +79,9 @@ fn a_sysctl_must_belong_to_a_namespace_of_the_container() {
             r#""linux":{"namespaces":[{"type":"ipc"}],"sysctl":{"kernel.msgmax":"1","net.core.somaxconn":"1","kernel.panic":"1","kernel/../panic":"1"}}"#
         ),
         [
-            "/linux/sysctl/kernel.panic: sysctl \"kernel.panic\" is not in a separate kernel namespace",
+            "/linux/sysctl/kernel.panic: sysctl \"kernel.panic\" is not in a separate kernel namespace: set it on the host",
             "/linux/sysctl/kernel~1..~1panic: \"kernel/../panic\" is no name of a sysctl",
-            "/linux/sysctl/net.core.somaxconn: sysctl \"net.core.somaxconn\" not allowed in host network namespace",
+            "/linux/sysctl/net.core.somaxconn: sysctl \"net.core.somaxconn\" not allowed in host network namespace: add {\"type\": \"network\"} to linux.namespaces, or leave it out",
         ]
     );
 }
@@ -129,11 +129,11 @@ fn limits_hooks_and_names_have_bounds() {
         [
             "/hooks/poststop/0/path: must be an absolute path, got \"bin/x\"",
             "/hooks/poststop/0/timeout: must be greater than zero",
-            "/hostname: unable to set hostname without a private UTS namespace",
+            "/hostname: unable to set hostname without a private UTS namespace: add {\"type\": \"uts\"} to linux.namespaces, or leave it out",
             "/linux/timeOffsets/realtime: no such clock, there are monotonic and boottime",
-            "/linux/timeOffsets/realtime: time namespace offsets specified, but time namespace isn't enabled in the config",
-            "/linux/netDevices/a~1b: unable to move network devices without a NET namespace",
-            "/linux/netDevices/a~1b: invalid network device name \"a/b\"",
+            "/linux/timeOffsets/realtime: time namespace offsets specified, but time namespace isn't enabled in the config: add {\"type\": \"time\"} to linux.namespaces, or leave it out",
+            "/linux/netDevices/a~1b: unable to move network devices without a NET namespace: add {\"type\": \"network\"} to linux.namespaces, or leave it out",
+            "/linux/netDevices/a~1b: invalid network device name \"a/b\": 1 to 15 characters, no slash, colon or blank",
         ]
     );
     let process = r#"{"cwd":"/","args":["x"],"rlimits":[{"type":"RLIMIT_CORE","soft":2,"hard":1},{"type":"RLIMIT_CORE","soft":0,"hard":1}],"oomScoreAdj":1001}"#;
