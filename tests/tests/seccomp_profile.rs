@@ -5,7 +5,7 @@ use std::path::Path;
 
 use conex_testkit::bundle::Bundle;
 use conex_testkit::{Run, Sandbox, needs, require, seccomp};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// What the probes say inside a container of some runtime.
 fn probe(
@@ -42,6 +42,47 @@ fn root_podmans_profile_means_the_same_as_with_runc() {
         let theirs = needs!(probe(&sandbox, &runc, &profile, no_new_privileges));
         assert!(ours.contains("Seccomp:\t2") && ours.contains("mount 1\n"), "{ours}");
         assert_eq!(ours, theirs);
+    }
+    sandbox.finish();
+}
+
+#[test]
+fn root_a_profile_from_before_the_newest_calls_lets_programs_start() {
+    needs!(require::root());
+    let sandbox = Sandbox::new();
+    // What a profile written some years ago does not name, and getcwd(2), which none of a runtime's business needs.
+    let unknown = [
+        "getcwd",
+        "clone3",
+        "close_range",
+        "openat2",
+        "faccessat2",
+        "epoll_pwait2",
+        "mount_setattr",
+        "fsopen",
+        "fsmount",
+        "fsconfig",
+        "open_tree",
+        "move_mount",
+        "pidfd_open",
+        "pidfd_send_signal",
+        "statx",
+        "rseq",
+    ];
+    let profile = json!({ "defaultAction": "SCMP_ACT_ALLOW", "architectures": ["SCMP_ARCH_X86_64"],
+        "syscalls": [{ "names": unknown, "action": "SCMP_ACT_ERRNO", "errnoRet": 1 }] });
+    for no_new_privileges in [true, false] {
+        let script = "echo started; grep Seccomp: /proc/self/status";
+        let mut bundle = needs!(Bundle::create(&sandbox.work(), &["sh", "-c", script]));
+        bundle.change(|config| {
+            config["linux"]["seccomp"] = profile.clone();
+            config["process"]["noNewPrivileges"] = no_new_privileges.into();
+            config["process"]["cwd"] = "/tmp".into();
+            config["process"]["user"] = json!({ "uid": 1000, "gid": 1000 });
+        });
+        let output = sandbox.runtime(["run", &sandbox.id("old")]).run().success();
+        assert_eq!(output.stdout, "started\nSeccomp:\t2\n", "{output}");
+        std::fs::remove_dir_all(bundle.path.join("rootfs")).unwrap();
     }
     sandbox.finish();
 }

@@ -126,7 +126,7 @@ fn everything_at_once() {
 fn capabilities_that_the_caller_lacks_are_left_out() {
     let host = Host { capabilities: !(1 << 10), ..root_host() }; // CAP_NET_BIND_SERVICE
     let planned = plan(&config("default"), &request(), &host).unwrap();
-    let warning = "ignoring unknown or unavailable capabilities: CAP_NET_BIND_SERVICE";
+    let warning = "ignoring unknown or unavailable capabilities: [CAP_NET_BIND_SERVICE]";
     assert_eq!(planned.warnings, [warning]);
     let steps = planned.to_string();
     assert!(steps.contains("permitted CAP_KILL CAP_AUDIT_WRITE;"), "{steps}");

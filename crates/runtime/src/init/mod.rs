@@ -215,7 +215,7 @@ fn do_step(world: &mut World<'_>, index: usize, step: &Step) -> Result<()> {
             Ok(credentials::limit_bounding_set(keep.0, credentials::last_capability())?)
         }
         Step::SetUser { uid, gid, groups } => identity::set_user(*uid, *gid, groups),
-        Step::ConfirmWorkingDirectory { path } => program::confirm_working_directory(world, path),
+        Step::RetryWorkingDirectory { path } => program::retry_working_directory(world, path),
         Step::SetCapabilities(sets) => identity::set_capabilities(sets),
         Step::DefaultHome { uid } => program::find_home(world, *uid),
         Step::FindProgram { name } => program::find(world, name),

@@ -57,16 +57,19 @@ pub(super) fn enter_working_directory(world: &mut World<'_>, path: &str) -> Resu
     Ok(())
 }
 
+/// As the user.
+pub(super) fn retry_working_directory(world: &World<'_>, path: &str) -> Result<()> {
+    if world.working_directory_refused { stand_in(world, path) } else { Ok(()) }
+}
+
 fn stand_in(world: &World<'_>, path: &str) -> Result<()> {
     let directory = in_root(world)?.resolve(path).wrap(|| format!("chdir to cwd ({path:?})"))?;
-    mount::stand_in(&directory).wrap(|| format!("chdir to cwd ({path:?})"))
+    mount::stand_in(&directory).wrap(|| format!("chdir to cwd ({path:?})"))?;
+    confirm_working_directory()
 }
 
 /// CVE-2024-21626: a working directory outside of the root would be the host's.
-pub(super) fn confirm_working_directory(world: &World<'_>, path: &str) -> Result<()> {
-    if world.working_directory_refused {
-        stand_in(world, path)?;
-    }
+fn confirm_working_directory() -> Result<()> {
     let here = process::current_directory()?;
     if here.starts_with('/') {
         return Ok(());

@@ -2,7 +2,8 @@
 //! Who the process becomes, and the last steps up to execve.
 //!
 //! The order is delicate: without no_new_privs a filter can only be loaded while CAP_SYS_ADMIN is there, so it
-//! comes before the change of user; with it, as late as possible, so that the fewest system calls pass it.
+//! comes just before the change of user; with it, at the end. Either way as late as possible: what comes after it
+//! must pass it, and a profile from before close_range(2) does not know that call.
 
 use conex_spec::runtime::{NamespaceKind, Process};
 
@@ -18,9 +19,6 @@ impl Draft<'_> {
             self.needs_selinux("process.selinuxLabel", &process.selinux_label)?;
             self.steps.push(Step::SelinuxLabel { label: process.selinux_label.clone() });
         }
-        if !process.no_new_privileges {
-            self.seccomp()?;
-        }
         let groups = self.groups(process, id_maps)?;
         let (bounding, sets) = self.capabilities(process);
         self.steps.extend([
@@ -30,10 +28,13 @@ impl Draft<'_> {
         if !process.env.iter().any(|variable| variable.len() > 5 && variable.starts_with("HOME=")) {
             self.steps.push(Step::DefaultHome { uid: process.user.uid });
         }
+        self.steps.push(Step::DropBoundingSet { keep: bounding });
+        if !process.no_new_privileges {
+            self.seccomp()?;
+        }
         self.steps.extend([
-            Step::DropBoundingSet { keep: bounding },
             Step::SetUser { uid: process.user.uid, gid: process.user.gid, groups },
-            Step::ConfirmWorkingDirectory { path: process.cwd.clone() },
+            Step::RetryWorkingDirectory { path: process.cwd.clone() },
             Step::SetCapabilities(sets),
             Step::FindProgram { name: process.args.first().cloned().unwrap_or_default() },
         ]);
@@ -84,7 +85,7 @@ impl Draft<'_> {
         };
         if !unknown.is_empty() {
             self.warnings
-                .push(format!("ignoring unknown or unavailable capabilities: {}", unknown.join(" ")));
+                .push(format!("ignoring unknown or unavailable capabilities: [{}]", unknown.join(" ")));
         }
         // The kernel has no ambient capability that is not permitted and inheritable.
         let possible = sets.permitted.0 & sets.inheritable.0;

@@ -24,7 +24,9 @@ impl Machine {
         let files = tempfile::tempdir().map_err(|error| error.to_string())?;
         let path = |name: &str| files.path().join(name);
         fs::write(path("initramfs"), self.initramfs(&kernel, command)?).map_err(|error| error.to_string())?;
-        let mut machine = Command::new(qemu);
+        // A test that is killed leaves no machine running.
+        let mut machine = Command::new(program("setpriv")?);
+        machine.args(["--pdeathsig", "KILL"]).arg(qemu);
         machine.args(["-accel", "tcg,thread=multi,tb-size=512", "-machine", "pc", "-cpu", "max"]);
         machine.args(["-nodefaults", "-display", "none", "-no-reboot"]);
         machine.arg("-smp").arg(self.processors.to_string()).arg("-m").arg(self.memory.to_string());

@@ -137,7 +137,7 @@ impl fmt::Display for Step {
                     AdditionalGroups::Keep => f.write_str(" keeping groups"),
                 }
             }
-            Self::ConfirmWorkingDirectory { path } => write!(f, "confirm that {path} is inside the root"),
+            Self::RetryWorkingDirectory { path } => write!(f, "enter {path} as the user, if root may not"),
             Self::SetCapabilities(sets) => write!(
                 f,
                 "set capabilities: effective {}; permitted {}; inheritable {}; ambient {}",

@@ -116,7 +116,8 @@ pub enum Step {
     CloseDescriptorsFrom {
         first: u32,
     },
-    /// Tried before the user changes; a refusal is kept for `ConfirmWorkingDirectory`.
+    /// Tried before the user changes and a filter is loaded, with the proof that it lies inside the root; a refusal is
+    /// kept for `RetryWorkingDirectory`.
     EnterWorkingDirectory {
         path: String,
     },
@@ -129,8 +130,8 @@ pub enum Step {
         gid: u32,
         groups: AdditionalGroups,
     },
-    /// Try again if the first try was refused; then prove that the directory lies inside the root.
-    ConfirmWorkingDirectory {
+    /// Only if the first try was refused.
+    RetryWorkingDirectory {
         path: String,
     },
     SetCapabilities(Capabilities),
