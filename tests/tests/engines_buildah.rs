@@ -3,22 +3,14 @@
 
 use std::fs;
 use std::path::Path;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use conex_testkit::podman::Podman;
 use conex_testkit::terminal::Terminal;
 use conex_testkit::user::Range;
 use conex_testkit::{Run, Sandbox, needs, require};
 
-/// Root's buildah mounts where everybody sees it: one after the other.
-fn turn() -> MutexGuard<'static, ()> {
-    static TURN: Mutex<()> = Mutex::new(());
-    TURN.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 #[test]
 fn root_buildah_builds_images() {
-    let _turn = turn();
     let sandbox = Sandbox::new();
     let podman = needs!(Podman::of_root(&sandbox, "conex-runtime"));
     builds(&sandbox, &podman, &needs!(require::packaged("buildah")), "oci");
@@ -29,7 +21,6 @@ fn root_buildah_builds_images() {
 #[test]
 fn root_buildah_of_an_ordinary_user() {
     needs!(require::root());
-    let _turn = turn();
     let sandbox = Sandbox::new();
     let user = sandbox.user(Range::Subordinate);
     let podman = needs!(Podman::of(&user, &sandbox, "conex-runtime"));

@@ -114,6 +114,12 @@ fn pod(sandbox: &Sandbox, containerd: &Containerd<'_>, network: u32) {
     let stats = containerd.ask("ContainerStats", &container);
     assert_ne!(stats["stats"]["memory"]["working_set_bytes"]["value"], Value::Null, "{stats}");
 
+    let limit = json!({ "memory_limit_in_bytes": 32 << 20, "cpu_shares": 512 });
+    containerd.ask("UpdateContainerResources", &json!({ "container_id": id, "linux": limit }));
+    let read = "cat /sys/fs/cgroup/memory.max /sys/fs/cgroup/memory/memory.limit_in_bytes 2>/dev/null";
+    let exec = json!({ "container_id": id, "cmd": ["sh", "-c", read], "timeout": 60 });
+    assert_eq!(containerd.ask("ExecSync", &exec)["stdout"], "33554432\n");
+
     containerd.ask("StopContainer", &json!({ "container_id": id, "timeout": 60 }));
     let status = containerd.ask("ContainerStatus", &container);
     assert_eq!(

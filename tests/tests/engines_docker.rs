@@ -7,7 +7,7 @@ use std::fs;
 use conex_testkit::dockerd::{Dockerd, Setup};
 use conex_testkit::run::{LIMIT, poll};
 use conex_testkit::server::Registry;
-use conex_testkit::terminal::Terminal;
+use conex_testkit::terminal::{Terminal, check_terminal_of};
 use conex_testkit::user::{NAME, Range};
 use conex_testkit::{Run, Sandbox, busybox, needs, require};
 
@@ -107,27 +107,13 @@ fn root_docker_says_why_a_container_does_not_start() {
     sandbox.finish();
 }
 
-/// Says the size of its terminal whenever that is another, until it is the last one of these.
-const SIZES: &str = "tty; until [ \"$now\" = '44 111' ]; do now=$(stty size); \
-                     [ \"$now\" = \"$last\" ] || echo \"size $now\"; last=$now; sleep 0.05; done; \
-                     echo end; read word; echo got $word; exit 6";
-
 #[test]
 fn root_docker_resizes_terminals() {
     let sandbox = Sandbox::new();
     let docker = needs!(Dockerd::start(&sandbox, &Setup::default()));
     docker.detached("web", &[], "sleep 1000");
     for words in [&["run", "--rm", "-it", "--network", "none", "busybox"][..], &["exec", "-it", "web"]] {
-        let mut command = docker.docker(words);
-        let mut terminal = Terminal::start(command.args(["sh", "-c", SIZES]), (33, 101));
-        terminal.expect("/dev/pts/0");
-        terminal.expect("size 33 101");
-        terminal.resize((44, 111));
-        terminal.expect("size 44 111");
-        terminal.expect("end");
-        terminal.type_in("word\r");
-        terminal.expect("got word");
-        assert_eq!(terminal.wait(), 6, "{words:?}");
+        check_terminal_of(&mut docker.docker(words));
     }
     // Without a person: the terminal is the container's alone.
     let lines = docker.says(&["run", "--rm", "-t", "--network", "none", "busybox", "ls", "/dev/console"]);
@@ -264,6 +250,11 @@ fn root_docker_limits_and_tells_what_ran_out_of_memory() {
     assert_eq!((cgroup(memory), cgroup(pids)), (64 * MIB, 50));
     let stats = docker.says(&["stats", "--no-stream", "--format", "{{.MemUsage}} {{.PIDs}}", "web"]);
     assert!(stats.contains("/ 64MiB") && stats.ends_with(" 1"), "{stats}");
+    let more = ["--memory", "128m", "--memory-swap", "256m", "--cpus", "1", "--pids-limit", "99"];
+    docker.says(&[&["update"][..], &more, &["web"]].concat());
+    assert_eq!((cgroup(memory), cgroup(pids)), (128 * MIB, 99));
+    docker.says(&["update", "--memory", "32m", "--pids-limit", "-1", "web"]);
+    assert_eq!((cgroup(memory), cgroup(pids)), (32 * MIB, u64::MAX), "lower again, and none");
 
     docker
         .docker(&[

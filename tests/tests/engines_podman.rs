@@ -3,19 +3,11 @@
 //! after them without any daemon.
 
 use std::fs;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use conex_testkit::podman::Podman;
-use conex_testkit::terminal::Terminal;
+use conex_testkit::terminal::check_terminal_of;
 use conex_testkit::user::Range;
 use conex_testkit::{Run, Sandbox, busybox, leak, needs, require};
-
-/// Root's podman mounts where everybody sees it, and what a user starts meanwhile would keep those mounts alive: one
-/// after the other.
-fn turn() -> MutexGuard<'static, ()> {
-    static TURN: Mutex<()> = Mutex::new(());
-    TURN.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 /// Says so and ends with 5 when it is told to.
 const OBEDIENT: &str = "trap 'echo told; exit 5' TERM; echo started; while :; do sleep 0.05; done";
@@ -23,7 +15,6 @@ const STATUS: &str = "{{.State.Status}} {{.State.ExitCode}}";
 
 #[test]
 fn root_podman_leads_a_container_through_its_life() {
-    let _turn = turn();
     let sandbox = Sandbox::new();
     let podman = needs!(Podman::of_root(&sandbox, "conex-runtime"));
     life(&podman);
@@ -35,6 +26,9 @@ fn root_podman_leads_a_container_through_its_life() {
     podman.says(&["unpause", "web"]);
     let stats = podman.says(&["stats", "--no-stream", "--format", "{{.MemUsage}} {{.PIDs}}", "web"]);
     assert!(stats.contains("/ 67.11MB"), "{stats}");
+    podman.says(&["update", "--memory", "128m", "--cpus", "1", "web"]);
+    let limit = "cat /sys/fs/cgroup/memory.max /sys/fs/cgroup/memory/memory.limit_in_bytes 2>/dev/null";
+    assert_eq!(podman.podman(&["exec", "web", "sh", "-c", limit]).run().stdout, "134217728\n");
     podman.says(&["rm", "--force", "--time", "0", "web"]);
 
     podman.sh(&["--memory", "16m"], "exec tail /dev/zero").exits(137);
@@ -80,33 +74,18 @@ fn execs(podman: &Podman<'_>) {
     exec(&[], &["/etc/motd"]).exits(126).says("permission denied");
 }
 
-/// Says the size of its terminal whenever that is another, until it is the last one of these.
-const SIZES: &str = "tty; until [ \"$now\" = '44 111' ]; do now=$(stty size); \
-                     [ \"$now\" = \"$last\" ] || echo \"size $now\"; last=$now; sleep 0.05; done; \
-                     echo end; read word; echo got $word; exit 6";
-
 fn terminals(podman: &Podman<'_>) {
     podman.detached("web", &[], "sleep 1000");
     let parent = podman.cgroup();
     for words in [&["run", "--rm", "-it", "--cgroup-parent", &parent, "busybox"][..], &["exec", "-it", "web"]]
     {
-        let mut command = podman.podman(words);
-        let mut terminal = Terminal::start(command.args(["sh", "-c", SIZES]), (33, 101));
-        terminal.expect("/dev/pts/0");
-        terminal.expect("size 33 101");
-        terminal.resize((44, 111));
-        terminal.expect("size 44 111");
-        terminal.expect("end");
-        terminal.type_in("word\r");
-        terminal.expect("got word");
-        assert_eq!(terminal.wait(), 6, "{words:?}");
+        check_terminal_of(&mut podman.podman(words));
     }
     podman.says(&["rm", "--force", "--time", "0", "web"]);
 }
 
 #[test]
 fn root_podman_confines_as_told() {
-    let _turn = turn();
     let sandbox = Sandbox::new();
     // Under this name podman reads the runtime's log, and asks for containers without cgroups.
     let podman = needs!(Podman::of_root(&sandbox, "crun"));
@@ -116,6 +95,9 @@ fn root_podman_confines_as_told() {
     let own = fs::read_link("/proc/self/ns/pid").expect("a link");
     assert_eq!(sh(&["--pid=host"], "readlink /proc/self/ns/pid").trim_end(), own.display().to_string());
     assert_eq!(sh(&["--uidmap", "0:100000:5000"], "tr -s ' ' < /proc/self/uid_map"), " 0 100000 5000\n");
+    let cgroup = ["run", "--rm", "--cgroups=disabled", "busybox", "cat", "/proc/self/cgroup"];
+    let without = podman.says(&cgroup);
+    assert!(!without.contains("libpod"), "{without}");
     podman.sh(&["--read-only"], "touch /x").fails().says("Read-only file system");
     let privileged = sh(&["--privileged"], "test -e /dev/full && mount -t tmpfs t /tmp && echo mounted");
     assert_eq!(privileged, "mounted\n");
@@ -147,7 +129,6 @@ fn root_podman_confines_as_told() {
 
 #[test]
 fn root_podman_runs_pods() {
-    let _turn = turn();
     let sandbox = Sandbox::new();
     let podman = needs!(Podman::of_root(&sandbox, "runc"));
     let pod = ["pod", "create", "--name", "pod", "--network", "none", "--cgroup-parent", &podman.cgroup()];
@@ -206,7 +187,6 @@ spec:
 #[test]
 fn root_podman_of_an_ordinary_user() {
     needs!(require::root());
-    let _turn = turn();
     let sandbox = Sandbox::new();
     let user = sandbox.user(Range::Subordinate);
     let podman = needs!(Podman::of(&user, &sandbox, "conex-runtime"));

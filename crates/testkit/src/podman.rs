@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Debian's podman and buildah with `conex-runtime`, as root or as an ordinary user: storage, locks, logs and state are
-//! in the sandbox.
+//! in the sandbox. Root's have a mount namespace of their own, so that nobody else starts with a copy of their mounts.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::require::{self, Requirement};
-use crate::run::{Output, Run};
+use crate::run::{Background, LIMIT, Output, Run, poll};
 use crate::sandbox::Sandbox;
 use crate::user::User;
 use crate::{dockerd, leak};
@@ -29,6 +29,8 @@ lock_type = \"file\"
 pub struct Podman<'a> {
     sandbox: &'a Sandbox,
     user: Option<&'a User<'a>>,
+    /// Holds root's mount namespace from one command to the next.
+    holder: Option<Background>,
     program: PathBuf,
     /// What it starts containers with: its name decides which features podman expects.
     runtime: PathBuf,
@@ -51,7 +53,8 @@ impl<'a> Podman<'a> {
         require::root()?;
         require::program("catatonit")?;
         let program = require::packaged("podman")?;
-        let podman = Self { sandbox, user, program, runtime: sandbox.programs().join(runtime) };
+        let holder = user.is_none().then(|| hold_mounts(sandbox));
+        let podman = Self { sandbox, user, holder, program, runtime: sandbox.programs().join(runtime) };
         fs::write(sandbox.path("containers.conf"), CONFIGURATION).map_err(|error| error.to_string())?;
         fs::create_dir_all(podman.session()).map_err(|error| error.to_string())?;
         let private = fs::Permissions::from_mode(0o700);
@@ -72,9 +75,15 @@ impl<'a> Podman<'a> {
 
     /// Any program in podman's surroundings and with its user.
     pub fn command(&self, program: &Path) -> Command {
-        let mut command = match self.user {
-            Some(user) => user.command(program),
-            None => self.sandbox.command(program),
+        let mut command = match (self.user, &self.holder) {
+            (Some(user), _) => user.command(program),
+            (None, Some(holder)) => {
+                let mut command = self.sandbox.command("nsenter");
+                command.arg(format!("--mount=/proc/{}/ns/mnt", holder.child.id()));
+                command.args(["sh", "-c", "cd \"$0\" && exec \"$@\""]).arg(self.sandbox.work()).arg(program);
+                command
+            }
+            (None, None) => unreachable!("root's has a holder"),
         };
         command.env("PATH", require::HOST_PATH.join(":")).env("XDG_RUNTIME_DIR", self.session());
         command.env("CONTAINERS_CONF", self.sandbox.path("containers.conf"));
@@ -159,10 +168,18 @@ impl<'a> Podman<'a> {
         if self.user.is_some() {
             // Ends the process that holds the user's namespaces.
             self.says(&["system", "migrate"]);
-        } else {
-            let storage = self.sandbox.path("data/containers/storage/overlay");
-            drop(Command::new("umount").arg(storage).run());
         }
+        drop(self.holder);
         leak::remove_cgroups(self.sandbox.tag());
     }
+}
+
+/// A process that sleeps in a mount namespace of its own.
+fn hold_mounts(sandbox: &Sandbox) -> Background {
+    let mut command = sandbox.command("unshare");
+    let holder = command.args(["--mount", "--propagation", "private", "sleep", "infinity"]).background();
+    let namespace = |process: &str| fs::read_link(format!("/proc/{process}/ns/mnt")).ok();
+    let moved = || (namespace(&holder.child.id().to_string()) != namespace("self")).then_some(());
+    poll(LIMIT, moved).expect("unshare makes a namespace");
+    holder
 }

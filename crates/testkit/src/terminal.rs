@@ -88,6 +88,26 @@ impl Terminal {
     }
 }
 
+/// Says the size of its terminal whenever that is another, until it is the last one of these.
+const SIZES: &str = "tty; until [ \"$now\" = '44 111' ]; do now=$(stty size); \
+                     [ \"$now\" = \"$last\" ] || echo \"size $now\"; last=$now; sleep 0.05; done; \
+                     echo end; read word; echo got $word; exit 6";
+
+/// Runs a script in a container, by a command that only lacks it, on a window that changes its size meanwhile; panics
+/// unless the container learns of it, hears what is typed, and tells its exit code.
+#[track_caller]
+pub fn check_terminal_of(command: &mut Command) {
+    let mut terminal = Terminal::start(command.args(["sh", "-c", SIZES]), (33, 101));
+    terminal.expect("/dev/pts/0");
+    terminal.expect("size 33 101");
+    terminal.resize((44, 111));
+    terminal.expect("size 44 111");
+    terminal.expect("end");
+    terminal.type_in("word\r");
+    terminal.expect("got word");
+    assert_eq!(terminal.wait(), 6);
+}
+
 impl Drop for Terminal {
     fn drop(&mut self) {
         drop(self.child.kill());

@@ -7,7 +7,7 @@ use super::mount_options::{self, NODEV, NOEXEC, NOSUID, NOSYMFOLLOW, Options, RD
 use super::{
     BeforeClone, Draft, IdMap, IdMapSource, Mount, MountAttr, MountSource, PlanError, Step, TargetRule,
 };
-use crate::cgroup::{CgroupPlan, Driver, Version};
+use crate::cgroup::{CgroupPlan, Version};
 
 /// Below /proc only what lxcfs emulates may be covered; anything else could feign the kernel's answers.
 const MOUNTABLE_BELOW_PROC: [&str; 10] = [
@@ -32,7 +32,8 @@ impl Draft<'_> {
         }
         check_proc(mount, &target, &options)?;
         if mount.kind == "cgroup" && !options.bind {
-            return self.mount_cgroup(&target, &options, cgroup);
+            self.mount_cgroup(&target, &options, cgroup);
+            return Ok(());
         }
         let planned = if options.bind {
             self.bind(mount, target, options)?
@@ -118,23 +119,11 @@ impl Draft<'_> {
     }
 
     /// What the container sees below /sys/fs/cgroup.
-    fn mount_cgroup(
-        &mut self,
-        target: &str,
-        options: &Options,
-        cgroup: &CgroupPlan,
-    ) -> Result<(), PlanError> {
-        if self.host.cgroup.version == Version::V2 {
-            self.mount_cgroup2(target, options, cgroup);
-            return Ok(());
+    fn mount_cgroup(&mut self, target: &str, options: &Options, cgroup: &CgroupPlan) {
+        match self.host.cgroup.version {
+            Version::V2 => self.mount_cgroup2(target, options, cgroup),
+            Version::V1 => self.mount_cgroup1(target, options, cgroup),
         }
-        if cgroup.driver == Driver::Disabled {
-            return Err(PlanError::new(format!(
-                "mount {target}: there is no cgroup to show, cgroups are disabled"
-            )));
-        }
-        self.mount_cgroup1(target, options, cgroup);
-        Ok(())
     }
 
     fn mount_cgroup2(&mut self, target: &str, options: &Options, cgroup: &CgroupPlan) {
@@ -160,7 +149,8 @@ impl Draft<'_> {
     }
 
     /// A tmpfs with one directory per hierarchy: a mount of its own in a cgroup namespace, else a bind of the
-    /// container's directory. Hierarchies of several controllers get a link for each.
+    /// container's directory, which is the caller's where cgroups are disabled. Hierarchies of several controllers get
+    /// a link for each.
     fn mount_cgroup1(&mut self, target: &str, options: &Options, cgroup: &CgroupPlan) {
         let base = NOSUID | NODEV | NOEXEC;
         let readonly = options.attr.set & RDONLY;
@@ -200,10 +190,9 @@ impl Draft<'_> {
                 let name = if hierarchy.controllers[0] == "name=systemd" { "systemd" } else { "cgroup" };
                 filesystem("cgroup", name, &hierarchy.controllers.join(","))
             } else {
-                let everything = &hierarchy.mount_point;
-                let path = cgroup.directories.get(&hierarchy.controllers[0]).unwrap_or(everything);
-                let fallback = format!("{everything}{}", hierarchy.own_directory());
-                MountSource::CgroupBind { path: path.clone(), fallback }
+                let fallback = format!("{}{}", hierarchy.mount_point, hierarchy.own_directory());
+                let path = cgroup.directories.get(&hierarchy.controllers[0]).unwrap_or(&fallback).clone();
+                MountSource::CgroupBind { path, fallback }
             };
             self.steps.push(mount(source, place, TargetRule::Directory, base | readonly));
             for controller in hierarchy.controllers.iter().filter(|controller| *controller != name) {
