@@ -69,7 +69,7 @@ fn features_need_nothing_and_list_what_callers_look_for() {
     assert!(has(&features["mountOptions"], "rro"));
     assert!(has(&features["hooks"], "createContainer"));
     assert_eq!(features["linux"]["mountExtensions"]["idmap"]["enabled"], true);
-    assert_eq!(features["linux"]["cgroup"]["systemd"], false);
+    assert_eq!(features["linux"]["cgroup"]["systemd"], true);
     assert!(has(&features["linux"]["seccomp"]["operators"], "SCMP_CMP_MASKED_EQ"));
     sandbox.finish();
 }

@@ -27,7 +27,7 @@ use conex_spec::runtime::{Config, NamespaceKind, State, Status, VERSION};
 use conex_sys::{Errno, file, process, procfs, signal};
 use serde::{Deserialize, Serialize};
 
-use crate::cgroup::Cgroup;
+use crate::cgroup::{Cgroup, UnitRecord};
 use crate::{Error, ErrorKind, Result, Wrap};
 
 /// `state.json`. The first ten keys are runc's, for those who read its files.
@@ -61,6 +61,10 @@ pub struct Own {
     pub boot_id: String,
     /// The cgroup was found empty, so every process in it is the container's.
     pub owns_cgroup: bool,
+    /// Of systemd, if that made the cgroup. Written before it is asked to.
+    pub unit: Option<UnitRecord>,
+    /// Directories above the cgroup's that were not there, the lowest first. Written before they are made.
+    pub cgroup_parents: Vec<String>,
 }
 
 /// The part of libcontainer's configuration that others look at.
@@ -307,7 +311,10 @@ impl Container {
 
     /// The container's cgroup.
     pub fn cgroup(&self) -> Cgroup {
-        Cgroup::open(self.record.cgroup_paths.clone())
+        let own = &self.record.conex;
+        // A unit of this name may be somebody else's as long as it was not made.
+        let unit = own.unit.clone().filter(|_| own.owns_cgroup);
+        Cgroup::open(self.record.cgroup_paths.clone()).with(unit, own.cgroup_parents.clone())
     }
 
     /// The name under which a fifo means "created".
@@ -372,6 +379,10 @@ impl Container {
         if occupied && is_ours {
             // Without a pid namespace of its own, others outlive the first process.
             cgroup.kill().wrap(|| "kill the container's processes")?;
+        }
+        if let Some(unit) = self.record.conex.unit.as_ref().filter(|_| !self.record.conex.owns_cgroup) {
+            // A systemd that cannot be reached is none that could hold it against the container's end.
+            drop(unit.end_if_empty());
         }
         if is_ours {
             cgroup.remove().wrap(|| "remove the cgroup")?;

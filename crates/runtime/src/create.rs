@@ -18,12 +18,12 @@ use conex_sys::process::{self, Child};
 use conex_sys::procfs::Procfs;
 use conex_sys::{Errno, credentials, file, sched, signal, socket};
 
-use crate::cgroup::{Cgroup, Layout};
-use crate::cli::Runtime;
+use crate::cgroup::{self, Cgroup, Layout, Unit};
+use crate::cli::{self, Runtime};
 use crate::container::Container;
 use crate::hooks::{self, Moment};
 use crate::init::{self, Inherited};
-use crate::launch::{self, Birth, Join};
+use crate::launch::{self, Birth, Join, Place};
 use crate::plan::{
     AfterClone, BeforeClone, Host, IdMap, IdMapSource, IdMaps, MapWriter, Plan, Question, Request, Step, plan,
 };
@@ -113,14 +113,20 @@ pub(crate) fn request(runtime: &Runtime, options: &Options) -> Request {
 pub(crate) fn find_out(runtime: &Runtime) -> Result<Host> {
     let in_user_namespace = credentials::in_user_namespace();
     let euid = credentials::effective_user();
+    let rootless = runtime.rootless.unwrap_or(euid != 0 || in_user_namespace);
     Ok(Host {
-        rootless: runtime.rootless.unwrap_or(euid != 0 || in_user_namespace),
+        rootless,
         euid,
         egid: credentials::effective_group(),
         in_user_namespace,
         cgroup: Layout::detect()?,
         selinux: Path::new("/sys/fs/selinux/enforce").exists(),
         systemd: Path::new("/run/systemd/system").exists(),
+        managers: if runtime.cgroup_driver == cgroup::Driver::Systemd {
+            cli::managers(rootless)
+        } else {
+            Vec::new()
+        },
         kcore: Path::new("/proc/kcore").exists(),
         last_capability: credentials::last_capability(),
         capabilities: credentials::permitted_capabilities()?,
@@ -137,6 +143,8 @@ fn describe(container: &mut Container, runtime: &Runtime, options: &Options, con
     record.config.rootless_euid = credentials::effective_user() != 0;
     record.rootless = runtime.rootless.unwrap_or(record.config.rootless_euid);
     record.cgroup_paths.clone_from(&plan.cgroup.directories);
+    record.conex.unit = plan.cgroup.unit.as_ref().map(Unit::record);
+    record.conex.cgroup_parents = cgroup::missing_parents(&plan.cgroup);
 }
 
 fn make(
@@ -146,9 +154,9 @@ fn make(
     plan: &Plan,
 ) -> Result<(Child, Option<OwnedFd>)> {
     let cgroup = Cgroup::create(&plan.cgroup).wrap(|| "cgroup")?;
-    container.record.cgroup_paths.clone_from(cgroup.directories());
-    container.record.conex.owns_cgroup = true;
-    container.save()?;
+    if plan.cgroup.unit.is_none() {
+        own(container, &cgroup)?;
+    }
     let start = make_fifo(container)?;
     let (console, inside) = console::ends(plan, options.console_socket.as_deref())?;
     let joins_user_namespace = plan.join.iter().any(|one| one.kind == NamespaceKind::User);
@@ -172,19 +180,37 @@ fn make(
         create: plan.create.iter().copied().map(launch::kind_of).collect(),
         join: Join::Files(join),
         time_offsets: plan.time_offsets.clone(),
-        cgroup: cgroup.clone_target(),
         undumpable: !inherited.stays_dumpable,
         keep: inherited.descriptors(),
         preserve: options.preserve_fds,
     };
-    let (child, channel) = launch::launch(&birth, |channel| init::run(plan, &inherited, channel))?;
+    let mut scope = None;
+    let mut start_unit = |stage: i32| {
+        let made = Cgroup::start_unit(&plan.cgroup, stage).wrap(|| "cgroup")?;
+        own(container, scope.insert(made))
+    };
+    let place = match cgroup.clone_target() {
+        Some(directory) => Place::Cgroup(directory),
+        None if plan.cgroup.unit.is_some() => Place::Adopted(&mut start_unit),
+        None => Place::Inherited,
+    };
+    let (child, channel) = launch::launch(&birth, place, |channel| init::run(plan, &inherited, channel))?;
+    let cgroup = scope.unwrap_or(cgroup);
     let wrap = || "unable to start container process";
-    let raised = raise(runtime, options, container, plan, &child, &channel);
+    let raised =
+        cgroup.close(&plan.cgroup).and_then(|()| raise(runtime, options, container, plan, &child, &channel));
     if let Err(error) = raised {
         return Err(explain(error, &cgroup, &child)).wrap(wrap);
     }
     let console = console.map(|socket| console::receive(socket.as_fd())).transpose()?;
     Ok((child, console))
+}
+
+/// From now on, whoever is in the cgroup is the container's.
+fn own(container: &mut Container, cgroup: &Cgroup) -> Result<()> {
+    container.record.cgroup_paths.clone_from(cgroup.directories());
+    container.record.conex.owns_cgroup = true;
+    container.save()
 }
 
 /// From the birth of the process until it is ready.
@@ -302,7 +328,7 @@ fn map_ids(opened: &OwnedFd, idmap: &IdMap) -> Result<()> {
 /// A user namespace only exists with a process in it, so one is made for as long as it takes to open it.
 fn user_namespace_with(uid: &[IdMapping], gid: &[IdMapping]) -> Result<OwnedFd> {
     let birth = Birth { create: vec![conex_sys::namespace::Kind::User], ..Birth::default() };
-    let (child, ours) = launch::launch(&birth, |theirs| {
+    let (child, ours) = launch::launch(&birth, Place::Inherited, |theirs| {
         // Ends when the other side is closed.
         drop(theirs.receive());
         0

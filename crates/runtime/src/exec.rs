@@ -5,20 +5,21 @@
 //! plan of its own: the steps of a container's process without those that make a container.
 #![expect(clippy::disallowed_methods, reason = "procfs is the host's")]
 
+use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use conex_spec::runtime::{Config, NamespaceKind, Process, Status, User};
 use conex_sys::namespace;
 use conex_sys::procfs::Procfs;
-use conex_sys::{file, process, signal, socket};
+use conex_sys::{Errno, file, process, signal, socket};
 
-use crate::cgroup::Cgroup;
+use crate::cgroup::{Cgroup, Entrance, Layout};
 use crate::cli::Runtime;
 use crate::container::Container;
 use crate::foreground::Foreground;
 use crate::init::{self, Inherited};
-use crate::launch::{self, Birth, Join};
+use crate::launch::{self, Birth, Join, Place};
 use crate::plan::{AfterClone, BeforeClone, Plan, Question, Request, Step, plan_exec};
 use crate::sync::{Channel, Message};
 use crate::{Error, ErrorKind, Result, Wrap, agent, bundle, console, create};
@@ -161,7 +162,10 @@ fn enter(
         start: None,
         last_words: None,
         console: inside,
-        entrance: cgroup.entrance().wrap(|| "cgroup")?,
+        entrance: match cgroup.directory_to_be_born_in() {
+            Some(_) => Entrance::default(),
+            None => cgroup.entrance().wrap(|| "cgroup")?,
+        },
         sources: Vec::new(),
         proc: Procfs::of_host()?,
         state: container.state(Status::Running),
@@ -171,7 +175,6 @@ fn enter(
     };
     let birth = Birth {
         join: Join::Process(target, flags),
-        cgroup: cgroup.clone_target(),
         undumpable: true,
         keep: inherited.descriptors(),
         preserve: entry.preserve_fds,
@@ -182,7 +185,10 @@ fn enter(
             init::set_affinity(cpus).wrap(|| work)?;
         }
     }
-    let (child, channel) = launch::launch(&birth, |channel| init::run(plan, &inherited, channel))?;
+    let body = |channel| init::run(plan, &inherited, channel);
+    // Somewhere else only if nobody has said where.
+    let elsewhere = entry.cgroup.is_empty().then_some(container.record.init_process_pid);
+    let (child, channel) = launch_inside(&birth, &cgroup, elsewhere, container.record.rootless, &body)?;
     let wrap = || "unable to start container process";
     if let Err(error) = raise(container, plan, entry, &child, &channel) {
         // It may be gone already, which is why there is an error.
@@ -192,6 +198,42 @@ fn enter(
     }
     let console = outside.map(|socket| console::receive(socket.as_fd())).transpose()?;
     Ok((child, console))
+}
+
+/// Makes the process in the container's cgroup. In v2 that may be refused: where the container has made cgroups with
+/// controllers inside of its own (then it goes to where `init` is), and to a user whose own cgroup is not below the same
+/// systemd (then that is asked). v1 has no such birth: the process is moved.
+fn launch_inside(
+    birth: &Birth<'_>,
+    cgroup: &Cgroup,
+    init: Option<i32>,
+    rootless: bool,
+    body: &dyn Fn(Channel) -> i32,
+) -> Result<(process::Child, Channel)> {
+    let Some(own) = cgroup.directory_to_be_born_in() else {
+        return launch::launch(birth, Place::Inherited, body);
+    };
+    let into = |directory: &str| {
+        let target = File::open(directory).wrap(|| format!("open {directory}"))?;
+        launch::launch(birth, Place::Cgroup(target.as_fd()), body)
+    };
+    let refusal = match into(own) {
+        Err(refusal) => refusal,
+        born => return born,
+    };
+    match (refusal.errno(), init) {
+        (Some(Errno::ACCESS | Errno::PERM), _) if cgroup.can_adopt() => {
+            launch::launch(birth, Place::Adopted(&mut |stage| cgroup.adopt(stage)), body)
+        }
+        (Some(Errno::ACCESS | Errno::PERM), _) if rootless => launch::launch(birth, Place::Inherited, body),
+        (Some(Errno::BUSY | Errno::NOENT | Errno::NODEV | Errno::OPNOTSUPP), Some(init)) => {
+            match Layout::of_process(init)?.own_directories().get("") {
+                Some(directory) if directory != own => into(directory),
+                _ => Err(refusal),
+            }
+        }
+        _ => Err(refusal),
+    }
 }
 
 /// Cgroups below the container's: `path`, or `controller,controller:path` for some hierarchies of v1. Never one beside
@@ -217,7 +259,7 @@ fn sub_cgroup(container: &Container, wanted: &[String]) -> Result<Cgroup> {
             directories.insert(name.to_owned(), moved);
         }
     }
-    Ok(Cgroup::open(directories))
+    Ok(Cgroup::open(directories).with(container.record.conex.unit.clone(), Vec::new()))
 }
 
 /// Those that the container does not share with the runtime.

@@ -41,7 +41,7 @@ fn linux() -> LinuxFeatures {
     LinuxFeatures {
         namespaces: Some(namespaces),
         capabilities: Some(strings(&CAPABILITY_NAMES)),
-        cgroup: Some(CgroupFeatures { v1: true, v2: true, systemd: false, systemd_user: false, rdma: true }),
+        cgroup: Some(CgroupFeatures { v1: true, v2: true, systemd: true, systemd_user: true, rdma: true }),
         seccomp: Some(seccomp_features()),
         apparmor: Some(Enabled { enabled: true }),
         selinux: Some(Enabled { enabled: true }),

@@ -10,6 +10,9 @@
 //!                        └─ Born(pid), exit                                    (a child of the runtime)
 //! ```
 //!
+//! The same process stands in where only somebody else can put one into the container's cgroup (systemd): the runtime
+//! has it adopted and tells it to go on, and init is born where it is.
+//!
 //! The cgroup namespace is never part of the clone: its root would be the cgroup of the parent.
 
 use std::fmt::Write as _;
@@ -31,8 +34,6 @@ pub(crate) struct Birth<'a> {
     pub join: Join,
     /// By clock, for a time namespace in `create`.
     pub time_offsets: Vec<(String, TimeOffset)>,
-    /// cgroup v2; otherwise the parent moves the process before it says "go".
-    pub cgroup: Option<BorrowedFd<'a>>,
     /// Hide from the processes of the namespaces that are joined.
     pub undumpable: bool,
     /// What `body` uses; the new process has nothing else of the runtime's open.
@@ -121,8 +122,22 @@ impl Birth<'_> {
     }
 }
 
+/// How the new process gets into its cgroup.
+pub(crate) enum Place<'a> {
+    /// It begins in the caller's. In cgroup v1 the caller moves it.
+    Inherited,
+    /// It is born in this directory of cgroup v2.
+    Cgroup(BorrowedFd<'a>),
+    /// Somebody else can put the stage there, by its id, and init is born where that is.
+    Adopted(&'a mut dyn FnMut(i32) -> Result<()>),
+}
+
 /// Makes the process. `body` runs in it with its end of the channel.
-pub(crate) fn launch(birth: &Birth<'_>, body: impl FnOnce(Channel) -> i32) -> Result<(Child, Channel)> {
+pub(crate) fn launch(
+    birth: &Birth<'_>,
+    place: Place<'_>,
+    body: impl FnOnce(Channel) -> i32,
+) -> Result<(Child, Channel)> {
     let (ours, theirs) = Channel::pair()?;
     let inside = theirs.try_clone()?;
     let mut keep = birth.keep.clone();
@@ -133,11 +148,23 @@ pub(crate) fn launch(birth: &Birth<'_>, body: impl FnOnce(Channel) -> i32) -> Re
     if let Join::Process(pidfd, _) = &birth.join {
         keep.push(pidfd.as_fd());
     }
-    let request =
-        Spawn { cgroup: birth.cgroup, keep: Some(&keep), preserve: birth.preserve, ..Spawn::default() };
-    if birth.needs_stage() {
-        let stage = process::spawn(&request, || stage(birth, &inside, body))?;
+    let (cgroup, adopt) = match place {
+        Place::Inherited => (None, None),
+        Place::Cgroup(directory) => (Some(directory), None),
+        Place::Adopted(adopt) => (None, Some(adopt)),
+    };
+    let request = Spawn { cgroup, keep: Some(&keep), preserve: birth.preserve, ..Spawn::default() };
+    if adopt.is_some() || birth.needs_stage() {
+        let waits = adopt.is_some();
+        let stage = process::spawn(&request, || stage(birth, waits, &inside, body))?;
         drop((theirs, inside));
+        let adopted = adopt.map_or(Ok(()), |adopt| adopt(stage.pid).and_then(|()| ours.tell(&Message::Go)));
+        if let Err(error) = adopted {
+            // Its end of the channel is closed with ours.
+            drop(ours);
+            process::wait(stage.pidfd.as_fd())?;
+            return Err(error);
+        }
         let child = wait_for_birth(&ours, &stage);
         // The stage's own status says nothing that its message did not.
         process::wait(stage.pidfd.as_fd())?;
@@ -166,7 +193,11 @@ fn wait_for_birth(channel: &Channel, stage: &Child) -> Result<Child> {
 }
 
 /// The short-lived process: joins, makes init, reports its pid.
-fn stage(birth: &Birth<'_>, channel: &Channel, body: impl FnOnce(Channel) -> i32) -> i32 {
+fn stage(birth: &Birth<'_>, waits: bool, channel: &Channel, body: impl FnOnce(Channel) -> i32) -> i32 {
+    if waits && channel.expect(|word| matches!(word, Message::Go)).is_err() {
+        // The runtime is gone, or has given up.
+        return 1;
+    }
     let prepared = prepare_stage(birth);
     if let Err(error) = prepared {
         return give_up(channel, error);

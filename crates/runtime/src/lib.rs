@@ -15,6 +15,7 @@ pub mod cli;
 mod console;
 pub mod container;
 mod create;
+pub mod dbus;
 mod delete;
 pub mod error;
 mod events;

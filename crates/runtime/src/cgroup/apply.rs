@@ -9,6 +9,7 @@ use conex_spec::runtime::{Memory, Resources};
 
 use super::directory::is_refusal;
 use super::limits::{self, Otherwise, Setting};
+use super::systemd::{Manager, properties};
 use super::{Cgroup, Version, devices, directory, is_v2};
 use crate::{Error, ErrorKind, Result};
 
@@ -33,13 +34,15 @@ impl Cgroup {
     /// list of device rules changes none.
     pub fn update(&self, resources: &Resources) -> Result<()> {
         let version = self.version();
+        let resources = &self.as_kept(resources);
         self.check_usage(version, &resources.memory)?;
         let settings = limits::settings(version, resources)?;
         let writes = self.resolve(version, &settings)?;
         let before = writes.iter().map(Write::restoring).collect::<Result<Vec<_>>>()?;
-        let Err(error) = write_all(&writes).and_then(|()| self.apply_devices(version, resources)) else {
-            return Ok(());
-        };
+        let done = write_all(&writes)
+            .and_then(|()| self.apply_devices(version, resources))
+            .and_then(|()| self.tell_unit(version, resources));
+        let Err(error) = done else { return Ok(()) };
         match write_all(&before) {
             Ok(()) => Err(error.wrap("nothing was changed")),
             Err(second) => {
@@ -48,6 +51,27 @@ impl Cgroup {
                 Err(Error::new(error.kind(), message))
             }
         }
+    }
+
+    /// With values that systemd can keep as they are, where it keeps them.
+    fn as_kept(&self, resources: &Resources) -> Resources {
+        match self.unit {
+            Some(_) => properties::with_whole_per_cents(resources),
+            None => resources.clone(),
+        }
+    }
+
+    /// Whatever systemd is not told of it may undo one day.
+    fn tell_unit(&self, version: Version, resources: &Resources) -> Result<()> {
+        let Some(unit) = &self.unit else { return Ok(()) };
+        let mut asked = properties::of_limits(version, resources)?;
+        if !resources.devices.is_empty() && !unit.of_user {
+            asked.extend(properties::of_devices(&resources.devices));
+        }
+        if asked.is_empty() {
+            return Ok(());
+        }
+        Manager::connect(&unit.managers)?.set_properties(&unit.name, &asked)
     }
 
     /// Which files it has.

@@ -13,6 +13,13 @@ impl fmt::Display for CgroupPlan {
             Driver::Systemd => f.write_str("systemd")?,
             Driver::Cgroupfs => f.write_str("cgroupfs")?,
         }
+        if let Some(unit) = &self.unit {
+            write!(f, " {} in {}", unit.name, unit.slice)?;
+            for property in &unit.properties {
+                write!(f, ", {} {:?}", property.name, property.value)?;
+            }
+            f.write_str(";")?;
+        }
         let directories: BTreeSet<_> = self.directories.values().collect();
         for directory in directories {
             write!(f, " {directory}")?;

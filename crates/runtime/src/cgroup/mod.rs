@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Control groups: where a container is accounted, limited, frozen and killed. cgroup v2, v1, and the hybrid of
-//! both, through cgroupfs.
+//! both, through cgroupfs or systemd.
 //!
 //! ```text
-//!  CgroupPlan ──create──► directories, controllers, limits, device rules ──► clone3 into it, or enter(pid)
-//!  state.json ──open────► freeze thaw kill processes apply remove
+//!  CgroupPlan ──create──────► directories, controllers, limits, device rules ──► clone3 into it, or enter(pid)
+//!             └─start_unit──► a scope around the stage, limits, device rules ──► the stage clones
+//!  state.json ──open────────► freeze thaw kill processes update remove
 //! ```
 //!
 //! Paths here are of cgroupfs on the host, which no image can put a link into; so they are plain strings.
@@ -18,9 +19,11 @@ mod entrance;
 mod freezer;
 mod layout;
 mod limits;
+mod make;
 mod oom;
 mod reading;
 mod stats;
+mod systemd;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -31,17 +34,22 @@ use serde::Serialize;
 
 pub use entrance::Entrance;
 pub use layout::{Hierarchy, Layout, Version};
+pub use make::missing_parents;
 pub use oom::OomWatch;
 pub use stats::Stats;
+pub use systemd::{Property, Unit, UnitRecord};
 
-use crate::{Error, ErrorKind, Result, Wrap};
+use crate::{Error, ErrorKind, Result};
 use directory::is_refusal;
 pub(crate) use limits::ignored;
+use systemd::Manager;
 
 /// A container's place in every hierarchy and its limits; part of the plan.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct CgroupPlan {
     pub driver: Driver,
+    /// What systemd shall make, if it is the driver.
+    pub unit: Option<Unit>,
     /// Absolute directories on the host by controller; that of v2 has the key "". In v2 there is no other.
     pub directories: BTreeMap<String, String>,
     /// With the device rules that every container gets.
@@ -69,43 +77,23 @@ pub struct Cgroup {
     directories: BTreeMap<String, String>,
     /// The v2 directory, open, for clone3.
     target: Option<File>,
+    /// Of systemd, which must hear of what changes.
+    unit: Option<UnitRecord>,
+    /// Directories above, made for this container.
+    parents: Vec<String>,
     best_effort: bool,
 }
 
 impl Cgroup {
-    /// Makes the directories and writes the limits, before a process is in there.
-    pub fn create(plan: &CgroupPlan) -> Result<Self> {
-        let mut cgroup = Self { best_effort: plan.best_effort, ..Self::default() };
-        if plan.driver == Driver::Disabled {
-            return Ok(cgroup);
-        }
-        let v2 = is_v2(&plan.directories);
-        for (controller, path) in &plan.directories {
-            match make_with_parents(path, v2, controller) {
-                // Somebody else's of the same name: as good as one that could not be made.
-                Ok(()) if plan.best_effort && !may_enter(path) => {}
-                Ok(()) => drop(cgroup.directories.insert(controller.clone(), path.clone())),
-                // In the hybrid nothing depends on the v2 part.
-                Err(_) if !v2 && controller.is_empty() => {}
-                Err(error) if plan.best_effort && is_refusal(&error) => {}
-                Err(error) => return Err(error),
-            }
-        }
-        cgroup.check_unused()?;
-        cgroup.apply(&plan.resources)?;
-        // Beside v1, nobody without privilege may be put into the v2 part.
-        if let Some(directory) = cgroup.directories.get("").filter(|_| v2 || !plan.best_effort) {
-            cgroup.target = Some(File::open(directory).wrap(|| format!("open {directory}"))?);
-            if let Some(owner) = plan.owner.filter(|_| v2) {
-                give_to(directory, owner)?;
-            }
-        }
-        Ok(cgroup)
-    }
-
     /// Takes up what [`Cgroup::directories`] gave earlier (it is in the container's state).
     pub fn open(directories: BTreeMap<String, String>) -> Self {
-        Self { directories, target: None, best_effort: false }
+        Self { directories, ..Self::default() }
+    }
+
+    /// As [`Cgroup::open`], with what else there is to take away.
+    #[must_use]
+    pub fn with(self, unit: Option<UnitRecord>, parents: Vec<String>) -> Self {
+        Self { unit, parents, ..self }
     }
 
     /// Absolute paths by controller; v2 has the key "". Controllers without a directory are absent.
@@ -118,7 +106,32 @@ impl Cgroup {
         self.target.as_ref().map(AsFd::as_fd)
     }
 
-    /// Moves a process there. Needless after CLONE_INTO_CGROUP.
+    /// Where clone3 can put a further process: the v2 directory, in a container that has no others.
+    pub fn directory_to_be_born_in(&self) -> Option<&str> {
+        self.directories.get("").filter(|_| is_v2(&self.directories)).map(String::as_str)
+    }
+
+    /// Whether there is a systemd to ask where the kernel refuses.
+    pub fn can_adopt(&self) -> bool {
+        self.unit.is_some()
+    }
+
+    /// Has systemd move a process there.
+    pub fn adopt(&self, pid: i32) -> Result<()> {
+        let unit =
+            self.unit.as_ref().ok_or_else(|| Error::new(ErrorKind::Os, "the container has no unit"))?;
+        let directory = self.directories.get("").map_or("", String::as_str);
+        let below = directory.split_once(&format!("/{}", unit.name)).map_or("", |(_, below)| below);
+        let below = if below.is_empty() { "/" } else { below };
+        Manager::connect(&unit.managers)?.attach(&unit.name, below, pid.unsigned_abs())
+    }
+
+    /// Whether the container's first process is there from its first moment.
+    pub fn is_entered_at_birth(&self) -> bool {
+        self.target.is_some() || self.unit.is_some()
+    }
+
+    /// Moves a process there. Needless for one that was born there.
     pub fn enter(&self, pid: i32) -> Result<()> {
         for directory in self.distinct() {
             match directory::write(directory, "cgroup.procs", &pid.to_string()) {
@@ -164,9 +177,19 @@ impl Cgroup {
         count.and_then(|count| count.parse().ok()).unwrap_or_default()
     }
 
-    /// Removes the directories, waiting until the last process has left. What is gone already is no error.
+    /// Removes the directories, waiting until the last process has left, then those above that were made for them and
+    /// that nobody else uses. What is gone already is no error.
     pub fn remove(self) -> Result<()> {
-        self.distinct().into_iter().try_for_each(directory::remove)
+        if let Some(unit) = &self.unit {
+            // A scope without processes ends by itself: what systemd cannot be told it sees.
+            drop(Manager::connect(&unit.managers).and_then(|mut manager| manager.stop(&unit.name)));
+        }
+        self.distinct().into_iter().try_for_each(directory::remove)?;
+        for parent in &self.parents {
+            // Occupied means that it is still needed.
+            drop(std::fs::remove_dir(parent));
+        }
+        Ok(())
     }
 
     /// Joined controllers share a directory.
@@ -196,69 +219,6 @@ impl Cgroup {
 
 fn is_v2(directories: &BTreeMap<String, String>) -> bool {
     directories.keys().all(String::is_empty)
-}
-
-/// On the way down v2 needs its controllers passed on, and v1's cpuset its processors and memory nodes.
-fn make_with_parents(path: &str, v2: bool, controller: &str) -> Result<()> {
-    if std::path::Path::new(path).is_dir() {
-        return Ok(());
-    }
-    let parent = path.rsplit_once('/').map_or("", |(parent, _)| parent);
-    if parent.is_empty() {
-        return Err(Error::new(ErrorKind::NotFound, format!("no cgroup filesystem around {path}")));
-    }
-    make_with_parents(parent, v2, controller)?;
-    if v2 {
-        pass_controllers_on(parent);
-    }
-    if directory::make(path)? && controller == "cpuset" {
-        for file in ["cpuset.cpus", "cpuset.mems"] {
-            let inherited = directory::read(parent, file)?;
-            if directory::read(path, file)?.trim().is_empty() {
-                directory::write(path, file, inherited.trim())?;
-            }
-        }
-    }
-    Ok(())
-}
-
-/// A controller that cannot be had (processes in the parent, no right) is missed only when a limit needs it.
-fn pass_controllers_on(parent: &str) {
-    let Ok(available) = directory::read(parent, "cgroup.controllers") else { return };
-    let enabled = directory::read(parent, "cgroup.subtree_control").unwrap_or_default();
-    let missing: Vec<_> = available
-        .split_whitespace()
-        .filter(|controller| !enabled.split_whitespace().any(|enabled| enabled == *controller))
-        .map(|controller| format!("+{controller}"))
-        .collect();
-    if missing.is_empty() || directory::write(parent, "cgroup.subtree_control", &missing.join(" ")).is_ok() {
-        return;
-    }
-    for one in missing {
-        directory::write(parent, "cgroup.subtree_control", &one).ok();
-    }
-}
-
-/// config-linux.md, "Cgroup ownership": the directory and the files that the kernel says are safe to delegate.
-fn give_to(directory: &str, uid: u32) -> Result<()> {
-    let listed = std::fs::read_to_string("/sys/kernel/cgroup/delegate");
-    let files = listed.unwrap_or_else(|_| "cgroup.procs\ncgroup.subtree_control\ncgroup.threads\n".into());
-    std::os::unix::fs::chown(directory, Some(uid), None).wrap(|| format!("chown {directory}"))?;
-    for file in files.lines() {
-        let path = format!("{directory}/{file}");
-        match std::os::unix::fs::chown(&path, Some(uid), None) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(Error::from(error).wrap(format_args!("chown {path}")));
-            }
-            _ => {}
-        }
-    }
-    Ok(())
-}
-
-/// Whether the caller may move processes into a cgroup.
-fn may_enter(directory: &str) -> bool {
-    File::options().write(true).open(format!("{directory}/cgroup.procs")).is_ok()
 }
 
 #[cfg(test)]

@@ -18,6 +18,7 @@ use std::path::{Path, PathBuf};
 pub use log::{Level, Log};
 
 use crate::cgroup::Driver;
+use crate::dbus::Address;
 use crate::{Error, ErrorKind, Result};
 
 /// What every verb knows of the call.
@@ -107,6 +108,25 @@ fn is_ordinary_user() -> bool {
     let is = |name, value: &str| std::env::var_os(name).is_some_and(|word| word == value);
     effective_user() != 0
         || (std::env::var_os("XDG_RUNTIME_DIR").is_some() && !is("USER", "root") && in_user_namespace())
+}
+
+/// Where systemd may be reached, its own socket first: on that nobody stands in between. An address in the environment
+/// that is not the usual one is meant.
+pub(crate) fn managers(of_user: bool) -> Vec<Address> {
+    let given = |name: &str| std::env::var(name).ok().filter(|list| !list.is_empty());
+    let (run, usual, asked) = if of_user {
+        let run = given("XDG_RUNTIME_DIR").unwrap_or_default();
+        let bus = Address::Bus(format!("{run}/bus"));
+        (run, bus, given("DBUS_SESSION_BUS_ADDRESS"))
+    } else {
+        let bus = Address::Bus("/run/dbus/system_bus_socket".into());
+        ("/run".into(), bus, given("DBUS_SYSTEM_BUS_ADDRESS"))
+    };
+    match asked.map(|list| Address::parse(&list)) {
+        Some(address) if address.as_ref() != Some(&usual) => address.into_iter().collect(),
+        _ if run.is_empty() => Vec::new(),
+        _ => vec![Address::Peer(format!("{run}/systemd/private")), usual],
+    }
 }
 
 /// Prints to standard output; a reader that has gone away is no error worth a word.

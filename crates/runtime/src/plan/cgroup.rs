@@ -9,7 +9,7 @@ use super::devices::device_rules;
 use super::mount_options::{Options, RDONLY};
 use super::mounts::clean;
 use super::{Draft, PlanError};
-use crate::cgroup::{CgroupPlan, Driver, Version, ignored};
+use crate::cgroup::{CgroupPlan, Driver, Hierarchy, Unit, Version, ignored};
 
 impl Draft<'_> {
     pub(super) fn cgroup(&mut self) -> Result<CgroupPlan, PlanError> {
@@ -23,50 +23,53 @@ impl Draft<'_> {
         }
         let driver = match self.request.cgroup_driver {
             _ if self.host.cgroup.hierarchies.is_empty() && self.host.rootless => Driver::Disabled,
-            Driver::Systemd => return Err(self.no_systemd()),
             asked => asked,
         };
         let limits = Resources { devices: Vec::new(), ..resources.clone() };
         if self.request.cgroup_driver == Driver::Disabled && limits != Resources::default() {
             self.warnings.push("linux.resources: cgroups are disabled, no limit is set".into());
         }
+        let unit = if driver == Driver::Systemd { Some(self.unit()?) } else { None };
         Ok(CgroupPlan {
             driver,
-            directories: if driver == Driver::Disabled { BTreeMap::new() } else { self.directories() },
+            directories: if driver == Driver::Disabled {
+                BTreeMap::new()
+            } else {
+                self.directories(unit.as_ref())
+            },
+            unit,
             resources,
             best_effort: self.host.rootless,
             owner: self.owner(),
         })
     }
 
-    fn no_systemd(&self) -> PlanError {
+    fn unit(&self) -> Result<Unit, PlanError> {
+        let of_user = self.host.rootless;
         let path = &self.linux().cgroups_path;
-        if !path.is_empty() && path.split(':').count() != 3 {
-            return PlanError::new(format!(
-                "expected cgroupsPath to be of format \"slice:prefix:name\" for systemd cgroups, got {path:?} instead"
+        let unit = Unit::new(path, &self.request.id, of_user, &self.config.annotations, &self.host.managers)
+            .map_err(PlanError::new)?;
+        if !self.host.systemd {
+            return Err(PlanError::new(
+                "--systemd-cgroup: systemd is not running on this host (no /run/systemd/system), leave the flag out",
             ));
         }
-        PlanError::new(if self.host.systemd {
-            "--systemd-cgroup: the systemd driver is not written yet, leave the flag out to use cgroupfs"
-        } else {
-            "--systemd-cgroup: systemd is not running on this host (no /run/systemd/system), leave the flag out"
-        })
+        if of_user && self.host.cgroup.version == Version::V1 {
+            return Err(PlanError::new(
+                "--systemd-cgroup: a user's systemd cannot manage cgroup v1, leave the flag out",
+            ));
+        }
+        Ok(unit)
     }
 
-    /// An absolute `cgroupsPath` counts from the mount point. A relative one, or the container's id where there is
-    /// none, counts from the caller's own cgroup; in v2 from its parent, because a cgroup with processes in it cannot
-    /// have children with controllers.
-    fn directories(&self) -> BTreeMap<String, String> {
-        let asked = &self.linux().cgroups_path;
+    /// By controller.
+    fn directories(&self, unit: Option<&Unit>) -> BTreeMap<String, String> {
         let mut directories = BTreeMap::new();
         for hierarchy in &self.host.cgroup.hierarchies {
-            let below = if asked.starts_with('/') {
-                clean(asked)
-            } else {
-                let name = clean(if asked.is_empty() { &self.request.id } else { asked });
-                let own = hierarchy.own_directory();
-                let base = if self.host.cgroup.version == Version::V2 { parent(&own) } else { &own };
-                clean(&format!("{base}{name}"))
+            let below = match unit {
+                Some(unit) if unit.of_user => format!("{}{}", self.users_manager(hierarchy), unit.path()),
+                Some(unit) => unit.path(),
+                None => self.below(hierarchy),
             };
             let directory = format!("{}{below}", hierarchy.mount_point);
             if hierarchy.controllers.is_empty() {
@@ -78,6 +81,33 @@ impl Draft<'_> {
             }
         }
         directories
+    }
+
+    /// An absolute `cgroupsPath` counts from the mount point. A relative one, or the container's id where there is
+    /// none, counts from the caller's own cgroup; in v2 from its parent, because a cgroup with processes in it cannot
+    /// have children with controllers.
+    fn below(&self, hierarchy: &Hierarchy) -> String {
+        let asked = &self.linux().cgroups_path;
+        if asked.starts_with('/') {
+            return clean(asked);
+        }
+        let name = clean(if asked.is_empty() { &self.request.id } else { asked });
+        let own = hierarchy.own_directory();
+        let base = if self.host.cgroup.version == Version::V2 { parent(&own) } else { &own };
+        clean(&format!("{base}{name}"))
+    }
+
+    /// Where a user's systemd most likely is. Only when the unit has started it is certain.
+    fn users_manager(&self, hierarchy: &Hierarchy) -> String {
+        let own = hierarchy.own_directory();
+        let parts: Vec<_> = own.split('/').collect();
+        let manager = |part: &&str| part.starts_with("user@") && part.ends_with(".service");
+        if let Some(at) = parts.iter().position(manager) {
+            return parts[..=at].join("/");
+        }
+        let of_slice = |part: &&str| Some(part.strip_prefix("user-")?.strip_suffix(".slice")?.to_owned());
+        let uid = parts.iter().find_map(of_slice).unwrap_or_else(|| self.host.euid.to_string());
+        format!("/user.slice/user-{uid}.slice/user@{uid}.service")
     }
 
     /// config-linux.md, "Cgroup ownership".

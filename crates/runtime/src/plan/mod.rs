@@ -69,6 +69,8 @@ pub struct Host {
     pub selinux: bool,
     /// /run/systemd/system exists.
     pub systemd: bool,
+    /// Where systemd may be reached: that of the user for a rootless caller, else the machine's.
+    pub managers: Vec<crate::dbus::Address>,
     /// /proc/kcore exists.
     pub kcore: bool,
     /// The highest capability that the kernel knows.

@@ -1,0 +1,220 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Making a container's cgroup: directories with their parents and controllers, or a scope of systemd's.
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::path::Path;
+
+use conex_spec::runtime::Resources;
+
+use super::directory::is_refusal;
+use super::systemd::{Manager, Unit, properties};
+use super::{Cgroup, CgroupPlan, Driver, Layout, Version, directory, is_v2};
+use crate::{Error, ErrorKind, Result, Wrap};
+
+impl Cgroup {
+    /// Makes the directories and writes the limits, before a process is in there. With systemd that takes a process:
+    /// there is nothing yet but for [`Cgroup::start_unit`].
+    pub fn create(plan: &CgroupPlan) -> Result<Self> {
+        let mut cgroup = Self { best_effort: plan.best_effort, ..Self::default() };
+        if plan.driver != Driver::Cgroupfs {
+            return Ok(cgroup);
+        }
+        cgroup.make_directories(plan)?;
+        cgroup.check_unused()?;
+        cgroup.apply(&plan.resources)?;
+        cgroup.leave_ajar(&plan.resources)?;
+        let v2 = is_v2(&plan.directories);
+        // Beside v1, nobody without privilege may be put into the v2 part.
+        if let Some(directory) = cgroup.directories.get("").filter(|_| v2 || !plan.best_effort) {
+            cgroup.target = Some(File::open(directory).wrap(|| format!("open {directory}"))?);
+            if let Some(owner) = plan.owner.filter(|_| v2) {
+                give_to(directory, owner)?;
+            }
+        }
+        Ok(cgroup)
+    }
+
+    fn make_directories(&mut self, plan: &CgroupPlan) -> Result<()> {
+        let v2 = is_v2(&plan.directories);
+        for (controller, path) in &plan.directories {
+            match make_with_parents(path, v2, controller) {
+                // Somebody else's of the same name: as good as one that could not be made.
+                Ok(()) if plan.best_effort && !may_enter(path) => {}
+                Ok(()) => drop(self.directories.insert(controller.clone(), path.clone())),
+                // In the hybrid nothing depends on the v2 part.
+                Err(_) if !v2 && controller.is_empty() => {}
+                Err(error) if plan.best_effort && is_refusal(&error) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Has systemd make the unit around a process, which then makes the container's: what it starts is in the unit too.
+    pub fn start_unit(plan: &CgroupPlan, process: i32) -> Result<Self> {
+        let unit = plan.unit.as_ref().ok_or_else(|| Error::new(ErrorKind::Os, "the plan has no unit"))?;
+        let version = if is_v2(&plan.directories) { Version::V2 } else { Version::V1 };
+        let resources = properties::with_whole_per_cents(&plan.resources);
+        let mut asked = properties::of_limits(version, &resources)?;
+        // A user's systemd has no right to filter devices.
+        if !unit.of_user {
+            asked.extend(properties::of_devices(&resources.devices));
+        }
+        let mut manager = Manager::connect(&unit.managers)?;
+        manager.start(unit, version, process.unsigned_abs(), asked)?;
+        let mut cgroup = Self { best_effort: plan.best_effort, unit: Some(unit.record()), ..Self::default() };
+        match cgroup.settle_in_unit(plan, unit, &resources, process) {
+            Ok(()) => Ok(cgroup),
+            Err(error) => {
+                // The first error is the one to tell; and without a process the scope ends by itself.
+                drop(manager.stop(&unit.name));
+                Err(error)
+            }
+        }
+    }
+
+    /// The limits once more, through the kernel's files: systemd rounds, and does not know all of them.
+    fn settle_in_unit(
+        &mut self,
+        plan: &CgroupPlan,
+        unit: &Unit,
+        resources: &Resources,
+        process: i32,
+    ) -> Result<()> {
+        let v2 = is_v2(&plan.directories);
+        if v2 {
+            // Below a user's own systemd the plan could only guess.
+            self.directories = Layout::of_process(process)?.own_directories();
+            let ends_well = |path: &String| path.ends_with(&format!("/{}", unit.name));
+            if !self.directories.values().all(ends_well) {
+                let what =
+                    format!("unit {:?} is there, but its process is in {:?}", unit.name, self.directories);
+                return Err(Error::new(ErrorKind::Os, what));
+            }
+        } else {
+            // systemd takes care of those controllers alone that it has properties for.
+            self.make_directories(plan)?;
+            self.enter(process)?;
+        }
+        self.apply(resources)?;
+        self.leave_ajar(resources)?;
+        match (plan.owner, self.directories.get("")) {
+            (Some(owner), Some(directory)) if v2 => give_to(directory, owner),
+            _ => Ok(()),
+        }
+    }
+
+    /// The process that makes the container's counts as long as it is there. A limit of a single one leaves no room
+    /// for both: it is lifted until [`Cgroup::close`].
+    pub(super) fn leave_ajar(&self, resources: &Resources) -> Result<()> {
+        match self.directories.get("") {
+            Some(directory) if is_for_one(resources) => directory::write(directory, "pids.max", "max"),
+            _ => Ok(()),
+        }
+    }
+
+    /// The container's first process is born.
+    pub fn close(&self, plan: &CgroupPlan) -> Result<()> {
+        match self.directories.get("") {
+            Some(directory) if is_for_one(&plan.resources) && self.is_entered_at_birth() => {
+                directory::write(directory, "pids.max", "1")
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+fn is_for_one(resources: &Resources) -> bool {
+    match resources.unified.get("pids.max") {
+        Some(limit) => matches!(limit.trim(), "0" | "1"),
+        None => matches!(resources.pids.limit, Some(0 | 1)),
+    }
+}
+
+/// Directories above a container's that are not there yet, the lowest first: what making it will add.
+pub fn missing_parents(plan: &CgroupPlan) -> Vec<String> {
+    let mut missing = Vec::new();
+    if plan.driver != Driver::Cgroupfs {
+        return missing;
+    }
+    let distinct: BTreeSet<_> = plan.directories.values().collect();
+    for path in distinct {
+        let mut path = path.as_str();
+        while let Some((parent, _)) = path.rsplit_once('/').filter(|(parent, _)| !Path::new(parent).is_dir())
+        {
+            if parent.is_empty() {
+                break;
+            }
+            missing.push(parent.to_owned());
+            path = parent;
+        }
+    }
+    missing
+}
+
+/// On the way down v2 needs its controllers passed on, and v1's cpuset its processors and memory nodes.
+fn make_with_parents(path: &str, v2: bool, controller: &str) -> Result<()> {
+    let parent = path.rsplit_once('/').map_or("", |(parent, _)| parent);
+    if parent.is_empty() {
+        return Err(Error::new(ErrorKind::NotFound, format!("no cgroup filesystem around {path}")));
+    }
+    let is_new = match directory::make(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            make_with_parents(parent, v2, controller)?;
+            directory::make(path)?
+        }
+        outcome => outcome?,
+    };
+    if is_new && v2 {
+        pass_controllers_on(parent);
+    }
+    if is_new && controller == "cpuset" {
+        for file in ["cpuset.cpus", "cpuset.mems"] {
+            let inherited = directory::read(parent, file)?;
+            if directory::read(path, file)?.trim().is_empty() {
+                directory::write(path, file, inherited.trim())?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A controller that cannot be had (processes in the parent, no right) is missed only when a limit needs it.
+fn pass_controllers_on(parent: &str) {
+    let Ok(available) = directory::read(parent, "cgroup.controllers") else { return };
+    let enabled = directory::read(parent, "cgroup.subtree_control").unwrap_or_default();
+    let missing: Vec<_> = available
+        .split_whitespace()
+        .filter(|controller| !enabled.split_whitespace().any(|enabled| enabled == *controller))
+        .map(|controller| format!("+{controller}"))
+        .collect();
+    if missing.is_empty() || directory::write(parent, "cgroup.subtree_control", &missing.join(" ")).is_ok() {
+        return;
+    }
+    for one in missing {
+        directory::write(parent, "cgroup.subtree_control", &one).ok();
+    }
+}
+
+/// config-linux.md, "Cgroup ownership": the directory and the files that the kernel says are safe to delegate.
+fn give_to(directory: &str, uid: u32) -> Result<()> {
+    let listed = std::fs::read_to_string("/sys/kernel/cgroup/delegate");
+    let files = listed.unwrap_or_else(|_| "cgroup.procs\ncgroup.subtree_control\ncgroup.threads\n".into());
+    std::os::unix::fs::chown(directory, Some(uid), None).wrap(|| format!("chown {directory}"))?;
+    for file in files.lines() {
+        let path = format!("{directory}/{file}");
+        match std::os::unix::fs::chown(&path, Some(uid), None) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(Error::from(error).wrap(format_args!("chown {path}")));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Whether the caller may move processes into a cgroup.
+fn may_enter(directory: &str) -> bool {
+    File::options().write(true).open(format!("{directory}/cgroup.procs")).is_ok()
+}
