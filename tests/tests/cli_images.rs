@@ -214,7 +214,7 @@ fn names_of_other_tools() {
     assert!(tool("docker", &["--version"]).success().stdout.starts_with("Docker version "));
     assert!(tool("podman", &["images"]).success().stdout.starts_with("REPOSITORY"));
     tool("buildah", &["from", "alpine"]).exits(1).says("not do this tool's work yet");
-    tool("oci-image-tool", &["create"]).exits(1).says("oci-image-tool:");
+    tool("oci-image-tool", &["create", "none", "x"]).exits(1).says("oci-image-tool:");
     sandbox.finish();
 }
 

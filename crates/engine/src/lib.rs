@@ -15,6 +15,7 @@ mod error;
 pub mod image;
 mod json;
 mod name;
+pub mod overlay;
 pub mod runtime;
 mod seccomp;
 pub mod system;

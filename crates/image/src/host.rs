@@ -21,7 +21,12 @@ pub(crate) fn make_dir(path: &Path, mode: u32) -> Result<Dir> {
 
 /// Opens a file for reading.
 pub(crate) fn open_file(path: &Path) -> Result<File> {
-    File::open(path).wrap(|| format!("open {}", path.display()))
+    File::open(path).map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => {
+            Error::new(ErrorKind::NotFound, format!("{}: {error}", path.display()))
+        }
+        _ => Error::from(error).wrap(format!("open {}", path.display())),
+    })
 }
 
 /// The directory that a file is or shall be in, made where it is missing, and the file's name there.

@@ -22,6 +22,7 @@ pub mod store;
 #[cfg(test)]
 mod testing;
 pub mod transfer;
+pub mod validate;
 pub mod verify;
 
 pub use error::{Error, ErrorKind, Result, Wrap};

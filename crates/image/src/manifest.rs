@@ -98,7 +98,7 @@ pub(crate) fn is_config(media_type: &str) -> bool {
 }
 
 /// What a manifest of unknown media type is: what it says, or what it looks like.
-pub(crate) fn sniff_media_type(bytes: &[u8]) -> Option<String> {
+pub fn sniff_media_type(bytes: &[u8]) -> Option<String> {
     let shape = shape(bytes).ok()?;
     let looks = match (shape.has_manifests, shape.has_image) {
         (true, false) => OCI_INDEX,

@@ -4,7 +4,8 @@
 use std::path::PathBuf;
 
 use clap::Subcommand;
-use conex_engine::images::bundle::{IdMapping, UnpackOptions, unpack};
+use conex_engine::images::bundle::{IdMapping, UnpackOptions, create_over_layers, lay_out_layers, unpack};
+use conex_engine::overlay;
 use conex_engine::transport::Location;
 use conex_spec::image::Platform;
 
@@ -21,6 +22,48 @@ pub(crate) struct Args {
 #[derive(Subcommand, Debug)]
 enum Verb {
     Unpack(UnpackArgs),
+    Layers(LayersArgs),
+    Create(CreateArgs),
+}
+
+/// Lay an image out by hand: its config.json, and each layer in a directory named by its diff_id
+///
+/// The layers are in overlayfs' form; config.json says in which order they lie, the lowest first.
+#[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Examples:
+  conex bundle layers alpine layers
+  jq .rootfs.diff_ids layers/config.json")]
+pub(crate) struct LayersArgs {
+    /// The image's platform: OS/ARCH[/VARIANT]
+    #[arg(long, value_name = "PLATFORM", value_parser = super::platform::parse_platform)]
+    platform: Option<Platform>,
+    /// The image: docker://NAME, oci:DIRECTORY[:TAG], store:NAME (the default)
+    #[arg(value_name = "IMAGE")]
+    image: String,
+    /// The directory: empty or new
+    #[arg(value_name = "DIR")]
+    directory: PathBuf,
+    #[command(flatten)]
+    registry: RegistryArgs,
+}
+
+/// Make a bundle whose root file system is an overlay of layers that were laid out
+///
+/// The overlay is mounted at BUNDLE/rootfs, in this mount namespace, and stays until it is unmounted.
+#[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Examples:
+  conex bundle layers alpine layers && conex bundle create --overlay layers bundle
+  conex-runtime run --bundle bundle test
+  umount bundle/rootfs")]
+pub(crate) struct CreateArgs {
+    /// The directory that `bundle layers` made
+    #[arg(long, value_name = "LAYERS")]
+    overlay: PathBuf,
+    /// The bundle's directory: empty or new
+    #[arg(value_name = "BUNDLE")]
+    bundle: PathBuf,
 }
 
 /// Unpack an image into rootfs/ and config.json
@@ -75,7 +118,37 @@ pub(crate) fn run(args: &Args, session: &Session) -> CommandResult {
             let location = Location::parse(&args.image, true).context(context)?;
             unpack_image(args, &location, session).context(context)
         }
+        Verb::Layers(args) => lay_out(args, session).context(|| format!("bundle layers {}", args.image)),
+        Verb::Create(args) => {
+            create(args, session).context(|| format!("bundle create {}", args.bundle.display()))
+        }
     }
+}
+
+fn needs_root(session: &Session, what: &str) -> Result<(), CommandError> {
+    if session.environment.is_rootless() {
+        return Err(CommandError::tool(format!("{what} needs root")).with_hint(
+            "an ordinary user's `conex run` does all this in a user namespace, where mounts end with the command",
+        ));
+    }
+    Ok(())
+}
+
+fn lay_out(args: &LayersArgs, session: &Session) -> Result<u8, CommandError> {
+    needs_root(session, "laying out layers with their owners and devices")?;
+    let engine = session.engine()?;
+    let location = Location::parse(&args.image, true)?;
+    let source = location.source(&engine, &session.registry(&args.registry)?)?;
+    let platform = args.platform.clone().unwrap_or_else(Platform::host);
+    lay_out_layers(source.as_ref(), &platform, &args.directory, false)?;
+    Ok(0)
+}
+
+fn create(args: &CreateArgs, session: &Session) -> Result<u8, CommandError> {
+    needs_root(session, "mounting an overlay")?;
+    let bundle = create_over_layers(&args.overlay, &args.bundle, false)?;
+    overlay::mount(&bundle.snapshot, &bundle.upper, &bundle.work, &bundle.rootfs)?;
+    Ok(0)
 }
 
 /// umoci's `--image PATH[:TAG]` means a layout.

@@ -8,9 +8,11 @@
 //! | `podman`, `docker` | itself, in their manner of showing names and versions |
 //! | `skopeo` | `copy`, `inspect`, `list-tags` |
 //! | `umoci` | `unpack`, `list` |
-//! | `buildah`, `oci-image-tool` | not there yet; it says so |
+//! | `oci-image-tool` | `create`, `unpack`, `validate` |
+//! | `buildah` | not there yet; it says so |
 
 mod engine;
+mod oci_image_tool;
 mod skopeo;
 mod umoci;
 
@@ -47,7 +49,8 @@ pub(crate) fn run(words: Vec<OsString>) -> Outcome {
         "podman" | "docker" => engine::run(&program, words),
         "skopeo" => skopeo::run(words),
         "umoci" => umoci::run(words),
-        "buildah" | "oci-image-tool" => absent(program, &words),
+        "oci-image-tool" => oci_image_tool::run(words),
+        "buildah" => absent(program, &words),
         _ => engine::run("conex", words),
     }
 }
@@ -59,7 +62,7 @@ fn absent(program: String, words: &[OsString]) -> Outcome {
         true => output::print_line(&format!("{program} version {} (conex)", env!("CARGO_PKG_VERSION")))
             .map(|()| 0),
         false => Err(CommandError::tool("conex does not do this tool's work yet").with_hint(
-            "there are conex, podman, docker, skopeo and umoci; `conex --help` shows what they do",
+            "there are conex, podman, docker, skopeo, umoci and oci-image-tool; `conex --help` shows what they do",
         )),
     };
     Outcome { program, manner: Manner::Plain, result }

@@ -18,12 +18,12 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use conex_image::snapshot::Snapshot;
-use conex_sys::mount::{self, Attributes, Extent, Overlay, Propagation};
+use conex_sys::mount::{self, Extent, Propagation};
 use conex_sys::{namespace, process, procfs};
 use serde::{Deserialize, Serialize};
 
 use super::{Container, Record};
-use crate::{Engine, Error, ErrorKind, Result, Wrap as _, json, runtime};
+use crate::{Engine, Error, ErrorKind, Result, Wrap as _, json, overlay, runtime};
 
 /// `monitor.json`: a process that no other can be taken for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -77,13 +77,8 @@ fn forget_last_run(engine: &Engine, container: &Container, record: &Record) -> R
 fn mount_root(container: &Container, snapshot: &Snapshot) -> Result<()> {
     namespace::unshare(namespace::flags([namespace::Kind::Mount]))?;
     mount::set_propagation(Path::new("/"), Propagation::Slave, Extent::Tree)?;
-    let lower: Vec<&Path> = snapshot.lower.iter().map(AsRef::as_ref).collect();
-    let (upper, work) = (container.path.join("upper"), container.path.join("work"));
-    let options: &[&str] = if snapshot.userxattr { &["userxattr"] } else { &[] };
-    let overlay = Overlay { lower: &lower, upper: Some((&upper, &work)), options };
-    let mounted = overlay.mount(Attributes::empty()).wrap(|| "mount the layers")?;
-    let target = mount::open_dir(&container.path.join("merged"))?;
-    Ok(mount::attach(mounted.as_fd(), target.as_fd())?)
+    let at = |name| container.path.join(name);
+    overlay::mount(snapshot, &at("upper"), &at("work"), &at("merged"))
 }
 
 fn command(engine: &Engine, container: &Container, record: &Record) -> Command {

@@ -53,6 +53,13 @@ impl OciArchiveSource {
     }
 }
 
+impl OciArchiveSource {
+    /// index.json: its entries, and its bytes.
+    pub fn index(&self) -> (&[Descriptor], &[u8]) {
+        (&self.index.0.manifests, &self.index.1)
+    }
+}
+
 impl Source for OciArchiveSource {
     fn resolve(&self) -> Result<RawManifest> {
         let (index, bytes) = &self.index;

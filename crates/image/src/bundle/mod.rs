@@ -4,7 +4,9 @@
 //! From an image to what a runtime takes: a root filesystem and a `config.json`.
 
 mod convert;
+mod layers;
 mod mtree;
+mod rootfs;
 mod template;
 mod unpack;
 mod user;
@@ -16,6 +18,8 @@ use crate::Result;
 
 pub use conex_spec::runtime::IdMapping;
 pub use convert::runtime_config;
+pub use layers::{LayersBundle, create_over_layers, lay_out_layers};
+pub use rootfs::{create, unpack_rootfs};
 pub use unpack::unpack;
 pub use user::lookup_user;
 

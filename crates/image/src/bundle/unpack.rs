@@ -11,11 +11,13 @@
 //! The tree is unpacked under another name and gets its own last, when all is whole. A process that is killed leaves that
 //! other name; the next one removes it and what lies beside it.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::{BufWriter, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use conex_spec::image::{Descriptor, Platform};
+use conex_spec::{DiffId, Digest};
 use conex_sys::Errno;
 use conex_sys::path::{Dir, Root};
 use serde::Serialize;
@@ -25,6 +27,7 @@ use super::{IdMapping, Rootfs, UnpackOptions, mtree, template};
 use crate::layer::apply::{Below, Form, Limits, Options, Owner, Tree};
 use crate::layer::pass::{pass, stream};
 use crate::layout::files::{self, Existing};
+use crate::snapshot::Stack;
 use crate::transfer::{Silent, Source};
 use crate::{Error, ErrorKind, Image, Result, Wrap, host};
 
@@ -93,25 +96,39 @@ fn lock(dir: &Dir) -> Result<File> {
 
 fn make(dir: &Dir, source: &dyn Source, image: &Image, options: &UnpackOptions, mtree: &str) -> Result<()> {
     dir.make_dir(UNFINISHED, 0o700)?;
-    let tree_options = tree_options(options);
-    let root = dir.open_dir(UNFINISHED)?;
-    let mut tree = Tree::new(root, tree_options, Below::Layers(crate::snapshot::Stack::empty()))?;
-    for (layer, diff_id) in image.layers() {
-        let fetch = |feed: &mut _| stream(layer, source, &Silent, feed);
-        let applied = pass(layer.size, fetch, |archive| tree.apply(archive));
-        let (found, _) = applied.wrap(|| format!("layer {}", layer.digest))?;
-        if found != *diff_id {
-            let message = format!("layer {}: the content is {found}, not {diff_id}", layer.digest);
-            return Err(Error::invalid(message));
-        }
-    }
+    let tree = Tree::new(dir.open_dir(UNFINISHED)?, tree_options(options), Below::Layers(Stack::empty()))?;
+    let digests = merge(tree, source, image)?;
     let rootfs = Root::new(dir.open_dir(UNFINISHED)?);
-    let digests = tree.finish()?;
     write_mtree(dir, mtree, rootfs.dir(), &digests)?;
     write_config(dir, image, &rootfs, options)?;
     write_meta(dir, image, options)?;
     dir.rename_new(UNFINISHED, dir, ROOTFS)?;
     Ok(dir.sync()?)
+}
+
+/// All layers of an image, each verified, into one tree.
+pub(super) fn merge(mut tree: Tree, source: &dyn Source, image: &Image) -> Result<HashMap<PathBuf, Digest>> {
+    for (layer, diff_id) in image.layers() {
+        apply_layer(&mut tree, source, layer, diff_id)?;
+    }
+    tree.finish()
+}
+
+/// One layer; its content must be what the configuration says.
+pub(super) fn apply_layer(
+    tree: &mut Tree,
+    source: &dyn Source,
+    layer: &Descriptor,
+    diff_id: &DiffId,
+) -> Result<()> {
+    let fetch = |feed: &mut _| stream(layer, source, &Silent, feed);
+    let applied = pass(layer.size, fetch, |archive| tree.apply(archive));
+    let (found, _) = applied.wrap(|| format!("layer {}", layer.digest))?;
+    if found != *diff_id {
+        let message = format!("layer {}: the content is {found}, not {diff_id}", layer.digest);
+        return Err(Error::invalid(message));
+    }
+    Ok(())
 }
 
 fn tree_options(options: &UnpackOptions) -> Options {
@@ -131,12 +148,7 @@ fn tree_options(options: &UnpackOptions) -> Options {
     }
 }
 
-fn write_mtree(
-    dir: &Dir,
-    name: &str,
-    root: &Dir,
-    digests: &std::collections::HashMap<std::path::PathBuf, conex_spec::Digest>,
-) -> Result<()> {
+fn write_mtree(dir: &Dir, name: &str, root: &Dir, digests: &HashMap<PathBuf, Digest>) -> Result<()> {
     dir.remove_all(name)?;
     let mut out = BufWriter::new(dir.create_file(name, 0o644)?);
     mtree::write(root, digests, &mut out).wrap(|| name.to_owned())?;

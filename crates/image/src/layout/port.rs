@@ -37,6 +37,12 @@ impl LayoutSource {
         open().map_err(|error: Error| error.wrap(name.describe()))
     }
 
+    /// index.json: its entries, and its bytes.
+    pub fn index(&self) -> Result<(Vec<Descriptor>, Vec<u8>)> {
+        let bytes = files::read(&self.dir.open_file(index::INDEX)?, manifest::MAX_MANIFEST)?;
+        Ok((manifest::parse_index(&bytes).wrap(|| index::INDEX)?.manifests, bytes))
+    }
+
     fn pick(&self) -> Result<RawManifest> {
         match pick_entry(&index::read(&self.dir)?, self.name.reference.as_deref())? {
             Some(chosen) => self.manifest(chosen),

@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Layers as one file system: the overlay mount that a snapshot describes.
+
+use std::os::fd::AsFd as _;
+use std::path::Path;
+
+use conex_image::snapshot::Snapshot;
+use conex_sys::mount::{self, Attributes, Overlay};
+
+use crate::{Result, Wrap as _};
+
+/// Mounts the layers at `target`, in the caller's mount namespace; what is written goes to `upper`. `work` is
+/// overlayfs' own, on the same file system.
+pub fn mount(snapshot: &Snapshot, upper: &Path, work: &Path, target: &Path) -> Result<()> {
+    let lower: Vec<&Path> = snapshot.lower.iter().map(AsRef::as_ref).collect();
+    let options: &[&str] = if snapshot.userxattr { &["userxattr"] } else { &[] };
+    let overlay = Overlay { lower: &lower, upper: Some((upper, work)), options };
+    let mounted = overlay.mount(Attributes::empty()).wrap(|| "mount the layers")?;
+    let target = mount::open_dir(target)?;
+    Ok(mount::attach(mounted.as_fd(), target.as_fd())?)
+}

@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+//! A root filesystem and nothing else, or with a `config.json` beside it: what `oci-image-tool unpack` and `create` make.
+//!
+//! The destination must not hold anything yet; what an attempt made that failed is removed.
+
+use std::path::Path;
+
+use conex_spec::image::Platform;
+use conex_sys::path::{Dir, Root};
+
+use super::convert::umoci_config;
+use super::unpack::merge;
+use crate::layer::apply::{Below, Form, Limits, Options, Owner, Tree};
+use crate::layout::files::{self, Existing};
+use crate::snapshot::Stack;
+use crate::transfer::Source;
+use crate::{Error, ErrorKind, Image, Result, Wrap, host};
+
+/// Unpacks an image into `destination` itself. `unprivileged`: all files belong to the caller.
+pub fn unpack_rootfs(
+    source: &dyn Source,
+    platform: &Platform,
+    destination: &Path,
+    unprivileged: bool,
+) -> Result<()> {
+    let image = Image::load(source, platform)?;
+    into_empty(destination, |dir| fill(dir.try_clone()?, source, &image, unprivileged))
+        .wrap(|| format!("unpack {} to {}", source.describe(), destination.display()))
+}
+
+/// Makes a bundle: `destination/<rootfs>/` and `destination/config.json`.
+pub fn create(
+    source: &dyn Source,
+    platform: &Platform,
+    destination: &Path,
+    rootfs: &str,
+    unprivileged: bool,
+) -> Result<()> {
+    if rootfs.is_empty() || rootfs.contains('/') || rootfs.starts_with('.') {
+        let message = format!("the root filesystem's name {rootfs:?} must be a single name");
+        return Err(Error::new(ErrorKind::Usage, message));
+    }
+    let image = Image::load(source, platform)?;
+    let make = |dir: &Dir| {
+        dir.make_dir(rootfs, 0o755)?;
+        fill(dir.open_dir(rootfs)?, source, &image, unprivileged)?;
+        let mut config = umoci_config(&image.config, &Root::new(dir.open_dir(rootfs)?))?;
+        config.root.get_or_insert_default().path = rootfs.to_owned();
+        let bytes = serde_json::to_vec_pretty(&config).map_err(|error| Error::invalid(error.to_string()))?;
+        files::write(dir, "config.json", &bytes, 0o644, Existing::Replace)
+    };
+    into_empty(destination, make)
+        .wrap(|| format!("create {} from {}", destination.display(), source.describe()))
+}
+
+fn fill(root: Dir, source: &dyn Source, image: &Image, unprivileged: bool) -> Result<()> {
+    let options = Options {
+        form: Form::Plain { keep_dirlinks: false },
+        owner: if unprivileged { Owner::Caller } else { Owner::Keep },
+        unprivileged,
+        limits: Limits::default(),
+        digests: false,
+    };
+    merge(Tree::new(root, options, Below::Layers(Stack::empty()))?, source, image)?;
+    Ok(())
+}
+
+/// Opens a directory that is new or empty, and empties it again if `make` fails.
+pub(super) fn into_empty(path: &Path, make: impl FnOnce(&Dir) -> Result<()>) -> Result<()> {
+    let existed = host::exists(path);
+    let dir = host::make_dir(path, 0o755)?;
+    if !dir.entries()?.is_empty() {
+        let message = format!("{} is not empty", path.display());
+        return Err(Error::new(ErrorKind::Exists, message).with_hint("name a directory that is empty or new"));
+    }
+    let made = make(&dir);
+    if made.is_err() {
+        // The failure is what to tell.
+        for entry in dir.entries().unwrap_or_default() {
+            let _ = dir.remove_all(&entry.name);
+        }
+        if !existed {
+            host::remove_if_empty(path);
+        }
+    }
+    made
+}
