@@ -165,3 +165,18 @@ fn limits_name_files_of_the_kernel_and_no_others() {
         ]
     );
 }
+
+#[test]
+fn lists_and_keys_are_checked() {
+    assert_eq!(
+        with(r#""annotations":{"":"x","a":""},"linux":{"memoryPolicy":{"mode":"MPOL_BIND","nodes":"0-"}}"#),
+        [
+            "/annotations: a key must not be empty",
+            "/linux/memoryPolicy/nodes: must be a list such as \"0-3,7\", got \"0-\""
+        ]
+    );
+    let process = r#"{"cwd":"/","args":["x"],"execCPUAffinity":{"initial":"x","final":"3-1"}}"#;
+    let process: Process = serde_json::from_str(process).unwrap();
+    let found: Vec<_> = process.validate().into_iter().map(|violation| violation.pointer).collect();
+    assert_eq!(found, ["/execCPUAffinity/initial", "/execCPUAffinity/final"]);
+}
