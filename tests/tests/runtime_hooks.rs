@@ -40,7 +40,7 @@ fn root_a_hook_of_the_start_that_fails_ends_the_container() {
         let sandbox = Sandbox::new();
         let (bundle, note) = needs!(bundle(&sandbox, &["touch", "/ran"], moment, "echo no luck; exit 9"));
         let (a, b) = (sandbox.id("a"), sandbox.id("b"));
-        let message = format!("{moment} hook #0 (/bin/sh): exit status 9, output: no luck");
+        let message = format!("{moment} hook #0: /bin/sh: exit status 9, output: no luck");
         sandbox.runtime(["create", &a]).run().success();
         for words in [["start", &a], ["run", &b]] {
             let output = sandbox.runtime(words).run().exits(1);
@@ -86,7 +86,7 @@ fn root_a_failing_poststop_hook_is_a_warning_and_the_next_one_runs() {
         config["hooks"]["poststop"].as_array_mut().unwrap().insert(0, hook("exit 7")[0].clone());
     });
     let output = sandbox.runtime(["run", &sandbox.id("a")]).run().success();
-    assert!(output.stderr.contains("poststop hook #0 (/bin/sh): exit status 7"), "{output}");
+    assert!(output.stderr.contains("poststop hook #0: /bin/sh: exit status 7"), "{output}");
     assert!(note.exists());
     sandbox.finish();
 }
@@ -123,9 +123,30 @@ fn root_a_hook_whose_time_is_over_fails_the_create() {
     bundle.change(|config| config["hooks"]["createContainer"][0]["timeout"] = json!(1));
     let output = sandbox.runtime(["create", &sandbox.id("a")]).run().exits(1);
     assert!(
-        output.stderr.contains("createContainer hook #0 (/bin/sh): timed out after 1 s, killed"),
+        output.stderr.contains("createContainer hook #0: /bin/sh: timed out after 1 s, killed"),
         "{output}"
     );
     assert!(note.exists());
+    sandbox.finish();
+}
+
+/// As runc has it, and libraries that are linked into a root filesystem depend on it: a createContainer hook stands in
+/// the root filesystem, a startContainer hook has the variables of the process, home included.
+#[test]
+fn root_hooks_stand_and_are_equipped_as_their_moment_has_it() {
+    needs!(require::root());
+    let sandbox = Sandbox::new();
+    let mut bundle = needs!(Bundle::create(&sandbox.work(), &["sh", "-c", "cat /place /variables; env"]));
+    bundle.change(|config| {
+        config["process"]["env"] = json!(["HOME=/a", "ONE=1", "PATH=/bin", "ONE=2", "HOME="]);
+        let start = json!([{ "path": "/bin/sh", "args": ["sh", "-c", "echo $ONE $HOME > /variables"] }]);
+        config["hooks"] = json!({ "createContainer": hook("pwd > place"), "startContainer": start });
+    });
+    let output = sandbox.runtime(["run", &sandbox.id("a")]).run().success().stdout;
+    let lines: Vec<_> = output.lines().collect();
+    assert_eq!(lines[..2], [bundle.path.join("rootfs").to_str().unwrap(), "2 /root"], "{output}");
+    let variables =
+        |name: &str| lines.iter().filter(|line| line.starts_with(name)).copied().collect::<Vec<_>>();
+    assert_eq!((variables("ONE="), variables("HOME=")), (vec!["ONE=2"], vec!["HOME=/root"]));
     sandbox.finish();
 }

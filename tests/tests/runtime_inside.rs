@@ -199,7 +199,7 @@ fn root_hooks_come_in_order_with_the_state_and_failures_stop() {
     });
     let failed = sandbox.runtime(["run", &sandbox.id("b")]).run().exits(1);
     assert!(
-        failed.stderr.contains("createRuntime hook #0 (/bin/sh): exit status 9, output: no luck"),
+        failed.stderr.contains("createRuntime hook #0: /bin/sh: exit status 9, output: no luck"),
         "{failed}"
     );
     assert_eq!(fs::read_to_string(&log).unwrap(), "prestart creating own\npoststop stopped own\n");

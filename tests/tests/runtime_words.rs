@@ -328,3 +328,72 @@ fn root_exec_adds_capabilities() {
     sandbox.runtime(["delete", "-f", &id]).run().success();
     sandbox.finish();
 }
+
+/// The manual's examples, line by line as they stand there.
+#[test]
+fn root_the_examples_of_the_manual_run() {
+    needs!(require::root());
+    let manual = include_str!("../../docs/man/conex-runtime.8");
+    let lines: Vec<_> = manual
+        .split("\n.Bd -literal")
+        .skip(1)
+        .flat_map(|block| block.split("\n.Ed").next().unwrap_or_default().lines().skip(1))
+        .collect();
+    assert!(
+        lines.len() > 10
+            && lines.iter().any(|line| line.contains("conex-runtime run") || line.contains("create"))
+    );
+    let sandbox = Sandbox::new();
+    let bundle = needs!(Bundle::create(&sandbox.work(), &["true"]));
+    fs::remove_file(bundle.path.join("config.json")).unwrap();
+    // Their container has a name of its own: a run directory of nobody else's keeps it apart.
+    let script = format!(
+        "set -eux; mount -t tmpfs run /run; cd {}; export PATH={}:$PATH\n{}\n[ -z \"$(conex-runtime list --quiet)\" ]",
+        bundle.path.display(),
+        sandbox.programs().display(),
+        lines.join("\n"),
+    );
+    let mut walk = sandbox.command("unshare");
+    walk.args(["--mount", "--propagation", "private", "sh", "-c", &script]);
+    walk.run().success().says("+ conex-runtime features");
+    sandbox.finish();
+}
+
+/// Directories of the container's cgroup that were there before: frozen ones stay as they are, empty cpusets on the
+/// way (cgroup v1) are no obstacle.
+#[test]
+fn root_a_cgroup_that_was_there_before() {
+    needs!(require::root());
+    let sandbox = Sandbox::new();
+    let mut bundle = needs!(Bundle::create(&sandbox.work(), &["true"]));
+    let id = sandbox.id("a");
+    let v1 = Path::new("/sys/fs/cgroup/freezer/tasks").exists();
+    let (hierarchy, file, frozen) =
+        if v1 { ("freezer", "freezer.state", "FROZEN") } else { (".", "cgroup.freeze", "1") };
+    let place = Path::new("/sys/fs/cgroup").join(hierarchy).join(&id);
+    fs::create_dir(&place).unwrap();
+    fs::write(place.join(file), frozen).unwrap();
+    bundle.change(|config| config["linux"]["cgroupsPath"] = json!(format!("/{id}")));
+    for verb in ["run", "create"] {
+        sandbox.runtime([verb, &id]).run().exits(1).says("container's cgroup unexpectedly frozen");
+        assert_eq!(fs::read_to_string(place.join(file)).unwrap().trim(), frozen);
+    }
+    fs::remove_dir(&place).unwrap();
+
+    let cpuset = Path::new("/sys/fs/cgroup/cpuset").join(&id);
+    let pod = if v1 && cpuset.parent().unwrap().exists() { Some(cpuset) } else { None };
+    if let Some(pod) = &pod {
+        fs::create_dir_all(pod.join("empty")).unwrap();
+    }
+    bundle.change(|config| config["linux"]["cgroupsPath"] = json!(format!("/{id}/empty/own")));
+    sandbox.runtime(["run", &id]).run().success();
+    // Parents stay: they may be others' too.
+    for hierarchy in fs::read_dir("/sys/fs/cgroup").unwrap().flatten().map(|entry| entry.path()) {
+        fs::remove_dir(hierarchy.join(&id).join("empty")).ok();
+        fs::remove_dir(hierarchy.join(&id)).ok();
+    }
+    for name in [format!("{id}/empty"), id.clone()] {
+        fs::remove_dir(Path::new("/sys/fs/cgroup").join(name)).ok();
+    }
+    sandbox.finish();
+}

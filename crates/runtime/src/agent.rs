@@ -40,5 +40,5 @@ pub(crate) fn hand_over(
     let path = Path::new(&listener.path);
     socket::connect(path)
         .and_then(|agent| socket::send(agent.as_fd(), &message, Some(descriptor.as_fd())))
-        .wrap(|| format!("hand seccomp notifications to the agent at {}", path.display()))
+        .wrap(|| format!("failed to connect with seccomp agent at {}", path.display()))
 }

@@ -374,8 +374,9 @@ impl Container {
         self.kill_init()?;
         let cgroup = self.cgroup();
         let occupied = cgroup.processes().is_ok_and(|processes| !processes.is_empty());
-        // Until it was found empty, whoever is in a cgroup of this name belongs to somebody else.
-        let is_ours = !occupied || self.record.conex.owns_cgroup;
+        // Until it was found empty and at large, a cgroup of this name belongs to whoever is in it or froze it.
+        let found_in_use = || occupied || cgroup.is_frozen().unwrap_or(false);
+        let is_ours = self.record.conex.owns_cgroup || !found_in_use();
         if occupied && is_ours {
             // Without a pid namespace of its own, others outlive the first process.
             cgroup.kill().wrap(|| "kill the container's processes")?;

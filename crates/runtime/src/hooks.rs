@@ -62,7 +62,8 @@ pub(crate) fn run_poststop(hooks: &[Hook], state: &State) -> Vec<String> {
 
 fn outcomes(moment: Moment, hooks: &[Hook], state: &State) -> impl Iterator<Item = Result<()>> {
     hooks.iter().enumerate().map(move |(index, hook)| {
-        run_one(moment, hook, state).wrap(|| format!("{} hook #{index} ({})", moment.name(), hook.path))
+        run_one(moment, hook, state)
+            .wrap(|| format!("error running {} hook #{index}: {}", moment.name(), hook.path))
     })
 }
 
@@ -76,10 +77,7 @@ fn run_one(moment: Moment, hook: &Hook, state: &State) -> Result<()> {
     if let Some((name, rest)) = hook.args.split_first() {
         command.arg0(name).args(rest);
     }
-    // In the container, the plan has given a hook without variables those of the process.
-    if moment != Moment::StartContainer || !hook.env.is_empty() {
-        command.env_clear().envs(hook.env.iter().filter_map(|word| word.split_once('=')));
-    }
+    command.env_clear().envs(hook.env.iter().filter_map(|word| word.split_once('=')));
     // A group of its own: what a hook has started is killed with it when its time is over.
     command.process_group(0);
     if moment != Moment::Poststop {
@@ -159,7 +157,7 @@ mod tests {
         let error = run(Moment::Prestart, &[shell("echo no luck >&2; exit 3")], &state());
         assert_eq!(
             error.unwrap_err().to_string(),
-            "prestart hook #0 (/bin/sh): exit status 3, output: no luck"
+            "error running prestart hook #0: /bin/sh: exit status 3, output: no luck"
         );
     }
 
@@ -187,7 +185,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("ran");
         let warnings = run_poststop(&[shell("exit 1"), shell(&format!(": > {}", file.display()))], &state());
-        assert_eq!(warnings, ["poststop hook #0 (/bin/sh): exit status 1, output: "]);
+        assert_eq!(warnings, ["error running poststop hook #0: /bin/sh: exit status 1, output: "]);
         assert!(file.exists());
     }
 }

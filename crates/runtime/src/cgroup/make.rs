@@ -171,13 +171,23 @@ fn make_with_parents(path: &str, v2: bool, controller: &str) -> Result<()> {
     }
     if is_new && controller == "cpuset" {
         for file in ["cpuset.cpus", "cpuset.mems"] {
-            let inherited = directory::read(parent, file)?;
-            if directory::read(path, file)?.trim().is_empty() {
-                directory::write(path, file, inherited.trim())?;
-            }
+            fill_cpuset(path, file)?;
         }
     }
     Ok(())
+}
+
+/// A cpuset without processors or memory takes no process: it gets what is above it, as far up as others have left
+/// theirs empty too.
+fn fill_cpuset(path: &str, file: &str) -> Result<String> {
+    let own = directory::read(path, file)?;
+    if !own.trim().is_empty() {
+        return Ok(own);
+    }
+    let parent = path.rsplit_once('/').map_or("", |(parent, _)| parent);
+    let inherited = fill_cpuset(parent, file)?;
+    directory::write(path, file, inherited.trim())?;
+    Ok(inherited)
 }
 
 /// A controller that cannot be had (processes in the parent, no right) is missed only when a limit needs it.

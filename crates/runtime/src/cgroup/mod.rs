@@ -135,7 +135,9 @@ impl Cgroup {
     pub fn enter(&self, pid: i32) -> Result<()> {
         for directory in self.distinct() {
             match directory::write(directory, "cgroup.procs", &pid.to_string()) {
-                Err(error) if !(self.best_effort && is_refusal(&error)) => return Err(error),
+                Err(error) if !(self.best_effort && is_refusal(&error)) => {
+                    return Err(error).wrap(|| format!("error adding pid {pid} to cgroups"));
+                }
                 _ => {}
             }
         }

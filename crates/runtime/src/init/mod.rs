@@ -220,7 +220,7 @@ fn do_step(world: &mut World<'_>, index: usize, step: &Step) -> Result<()> {
         Step::DefaultHome { uid } => program::find_home(world, *uid),
         Step::FindProgram { name } => program::find(world, name),
         Step::AwaitStart => await_start(world),
-        Step::Execute { args, env, sockets } => Err(program::execute(world, args, env, *sockets)),
+        Step::Execute { args, sockets, .. } => Err(program::execute(world, args, *sockets)),
     }
 }
 
@@ -258,10 +258,19 @@ fn load_filter(world: &World<'_>, index: usize, step: &SeccompStep) -> Result<()
 fn run_hooks(world: &World<'_>, moment: HookMoment, list: &[conex_spec::runtime::Hook]) -> Result<()> {
     // The process as the hook sees it: it runs in the container's pid namespace.
     let mut state = State { pid: Some(process::own_id()), ..world.inherited.state.clone() };
-    if moment == HookMoment::StartContainer {
-        state.status = Status::Created;
+    let mut list = list.to_vec();
+    match moment {
+        // Hooks of the host that set up what is in there: its root is where relative paths lead.
+        HookMoment::CreateContainer => conex_sys::mount::stand_in(in_root(world)?)?,
+        HookMoment::StartContainer => {
+            state.status = Status::Created;
+            // One without variables has those of the process.
+            for hook in list.iter_mut().filter(|hook| hook.env.is_empty()) {
+                hook.env = program::environment(world);
+            }
+        }
     }
-    hooks::run(moment.into(), list, &state)
+    hooks::run(moment.into(), &list, &state)
 }
 
 /// The runtime may go away from now on; this process stays until somebody starts or kills it.

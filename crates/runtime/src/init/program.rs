@@ -107,13 +107,23 @@ const NO_FOLLOW: i32 = 0o400_000;
 /// What a shell without a PATH would use.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// Finds the program as execvp(3) would, while the error can still be told to the caller of `create`.
-pub(super) fn find(world: &mut World<'_>, name: &str) -> Result<()> {
-    let environment = world.plan.steps.iter().find_map(|step| match step {
+/// The variables of the program: the configuration's, and the home that was found where it names none.
+pub(super) fn environment(world: &World<'_>) -> Vec<String> {
+    let home = world.home.iter().map(|home| format!("HOME={home}"));
+    configured(world).iter().cloned().chain(home).collect()
+}
+
+fn configured<'a>(world: &World<'a>) -> &'a [String] {
+    let execute = world.plan.steps.iter().find_map(|step| match step {
         Step::Execute { env, .. } => Some(env.as_slice()),
         _ => None,
     });
-    let search = environment.unwrap_or_default().iter().rev().find_map(|word| word.strip_prefix("PATH="));
+    execute.unwrap_or_default()
+}
+
+/// Finds the program as execvp(3) would, while the error can still be told to the caller of `create`.
+pub(super) fn find(world: &mut World<'_>, name: &str) -> Result<()> {
+    let search = configured(world).iter().rev().find_map(|word| word.strip_prefix("PATH="));
     let found = locate(name, search.unwrap_or(DEFAULT_PATH))?;
     let word = CString::new(found.as_os_str().as_bytes());
     world.program = Some(word.map_err(|_| Error::new(ErrorKind::Program, "program name with a NUL byte"))?);
@@ -156,14 +166,14 @@ fn executable(path: &Path) -> std::result::Result<(), Errno> {
 }
 
 /// Becomes the program; returns only what went wrong.
-pub(super) fn execute(world: &World<'_>, args: &[String], env: &[String], sockets: u32) -> Error {
+pub(super) fn execute(world: &World<'_>, args: &[String], sockets: u32) -> Error {
     let Some(program) = &world.program else { return missing("program") };
-    let mut more: Vec<_> = world.home.iter().map(|home| format!("HOME={home}")).collect();
+    let mut env = environment(world);
     if sockets > 0 {
-        more.extend([format!("LISTEN_FDS={sockets}"), format!("LISTEN_PID={}", process::own_id())]);
+        env.extend([format!("LISTEN_FDS={sockets}"), format!("LISTEN_PID={}", process::own_id())]);
     }
     let words = process::Words::new(args.iter().map(String::as_str))
-        .and_then(|args| Ok((args, process::Words::new(env.iter().cloned().chain(more))?)));
+        .and_then(|args| Ok((args, process::Words::new(env)?)));
     let (args, env) = match words {
         Ok(words) => words,
         Err(error) => return error.into(),

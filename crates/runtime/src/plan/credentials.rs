@@ -7,6 +7,7 @@
 
 use conex_spec::runtime::{NamespaceKind, Process};
 
+use super::execution::environment;
 use super::{AdditionalGroups, Capabilities, CapabilitySet, Draft, IdMaps, MapWriter, PlanError, Step};
 
 impl Draft<'_> {
@@ -25,7 +26,7 @@ impl Draft<'_> {
             Step::CloseDescriptorsFrom { first: 3 + self.request.preserve_fds },
             Step::EnterWorkingDirectory { path: process.cwd.clone() },
         ]);
-        if !process.env.iter().any(|variable| variable.len() > 5 && variable.starts_with("HOME=")) {
+        if !environment(&process.env).iter().any(|variable| variable.starts_with("HOME=")) {
             self.steps.push(Step::DefaultHome { uid: process.user.uid });
         }
         self.steps.push(Step::DropBoundingSet { keep: bounding });

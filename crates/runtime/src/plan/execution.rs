@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The end of every plan: the wait for the start, and the program with its variables.
 
+use std::collections::BTreeSet;
+
 use conex_spec::runtime::Process;
 
 use super::{Draft, HookMoment, Step};
@@ -8,11 +10,8 @@ use super::{Draft, HookMoment, Step};
 impl Draft<'_> {
     pub(super) fn execution(&mut self, process: &Process) {
         self.steps.push(Step::AwaitStart);
-        let mut hooks = self.config.hooks.start_container.clone();
+        let hooks = self.config.hooks.start_container.clone();
         if !hooks.is_empty() {
-            for hook in hooks.iter_mut().filter(|hook| hook.env.is_empty()) {
-                hook.env.clone_from(&process.env);
-            }
             self.steps.push(Step::Hooks { moment: HookMoment::StartContainer, hooks });
         }
         self.execute(process);
@@ -28,13 +27,13 @@ impl Draft<'_> {
     }
 }
 
-/// Of several variables with one name the last counts.
-fn environment(variables: &[String]) -> Vec<String> {
-    let counts = |(index, variable): (usize, &String)| {
-        let later = variables[index + 1..].iter().any(|later| name_of(later) == name_of(variable));
-        (!later).then(|| variable.clone())
-    };
-    variables.iter().enumerate().filter_map(counts).collect()
+/// Of several variables with one name the last counts; an empty HOME is as good as none.
+pub(super) fn environment(variables: &[String]) -> Vec<String> {
+    let mut known = BTreeSet::new();
+    let last = variables.iter().rev().filter(|variable| known.insert(name_of(variable)));
+    let mut counting: Vec<_> = last.filter(|variable| *variable != "HOME=").cloned().collect();
+    counting.reverse();
+    counting
 }
 
 fn name_of(variable: &str) -> &str {

@@ -89,3 +89,51 @@ pub(super) const ALL: &[Verb] = &[
 pub(super) fn find(name: &str) -> Option<&'static Verb> {
     ALL.iter().find(|verb| verb.name == name)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::call::GLOBAL;
+
+    const MANUAL: &str = include_str!("../../../../../docs/man/conex-runtime.8");
+
+    /// The manual's parts by heading, each with its options as `.It` lines name them.
+    fn documented() -> Vec<(&'static str, Vec<String>)> {
+        let mut parts = Vec::new();
+        for line in MANUAL.lines() {
+            if let Some(heading) = line.strip_prefix(".Ss ").or(line.strip_prefix(".Sh ")) {
+                parts.push((heading, Vec::new()));
+            } else if let (Some(words), Some((_, options))) = (line.strip_prefix(".It Fl "), parts.last_mut())
+            {
+                options.push(words.to_owned());
+            }
+        }
+        parts
+    }
+
+    fn as_documented(flags: &[Flag]) -> Vec<String> {
+        let shown = flags.iter().filter(|flag| !flag.help.is_empty());
+        let word = |flag: &Flag| {
+            let short = flag.short.map_or_else(String::new, |short| format!("{short} , Fl "));
+            let value = flag.value.map_or_else(String::new, |value| format!(" Ar {value}"));
+            format!("{short}-{}{value}", flag.long)
+        };
+        shown.map(word).collect()
+    }
+
+    #[test]
+    fn the_manual_has_every_verb_and_flag_and_no_other() {
+        let parts = documented();
+        let part = |name: &str| parts.iter().find(|(heading, _)| *heading == name);
+        let (_, global) = part("GLOBAL OPTIONS").expect("the global options");
+        assert_eq!(*global, as_documented(GLOBAL), "global options");
+        let shown: Vec<_> = ALL.iter().filter(|verb| !verb.help.is_empty()).collect();
+        for verb in &shown {
+            let (_, options) =
+                part(verb.name).unwrap_or_else(|| panic!("{} is not in the manual", verb.name));
+            assert_eq!(*options, as_documented(verb.flags), "{}", verb.name);
+        }
+        let verbs = MANUAL.lines().filter_map(|line| line.strip_prefix(".Ss ")).collect::<Vec<_>>();
+        assert_eq!(verbs, shown.iter().map(|verb| verb.name).collect::<Vec<_>>());
+    }
+}
