@@ -95,6 +95,12 @@ pub fn may_execute(path: &Path) -> Result<()> {
         .call(|| format!("faccessat({path:?}, X_OK)"))
 }
 
+/// Whether a file cannot be written for the mount it is reached by, whoever asks.
+pub fn is_on_readonly_mount(path: &Path) -> bool {
+    use rustix::fs::{Access, AtFlags, CWD};
+    rustix::fs::accessat(CWD, path, Access::WRITE_OK, AtFlags::empty()) == Err(Errno::ROFS)
+}
+
 /// Whether a file is a [`sealed_copy`].
 pub fn is_sealed(file: BorrowedFd<'_>) -> bool {
     rustix::fs::fcntl_get_seals(file.as_fd())

@@ -11,6 +11,7 @@ pub mod credentials;
 mod error;
 pub mod eventfd;
 pub mod file;
+pub mod heap;
 pub mod idmap;
 pub mod keyring;
 pub mod mount;

@@ -289,6 +289,13 @@ pub fn set_domainname(name: &str) -> Result<()> {
     rustix::system::setdomainname(name.as_bytes()).call(|| format!("setdomainname({name:?})"))
 }
 
+/// What this process runs from, as the kernel names it: `/` if that is the root of a mount that is nowhere attached.
+pub fn own_program() -> Result<String> {
+    let name = rustix::fs::readlink("/proc/self/exe", Vec::new())
+        .call(|| "readlink(\"/proc/self/exe\")".to_owned())?;
+    Ok(name.to_string_lossy().into_owned())
+}
+
 /// The id of this process, in its own pid namespace.
 pub fn own_id() -> i32 {
     rustix::process::getpid().as_raw_pid()

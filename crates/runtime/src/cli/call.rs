@@ -78,7 +78,7 @@ impl Call {
             Task::Verb(verb, parsed) => {
                 let runtime = runtime(self.name, &self.global).map_err(|error| (Log::default(), error))?;
                 let ready = runtime.log.check().and_then(|()| match verb.enters_container {
-                    true => protect::run_from_sealed_copy(arguments.iter().cloned()),
+                    true => protect::run_from_unwritable_file(arguments.iter().cloned()),
                     false => Ok(()),
                 });
                 let outcome = ready.and_then(|()| (verb.run)(&runtime, parsed));
