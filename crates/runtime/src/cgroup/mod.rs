@@ -39,7 +39,7 @@ pub use oom::OomWatch;
 pub use stats::Stats;
 pub use systemd::{Property, Unit, UnitRecord};
 
-use crate::{Error, ErrorKind, Result};
+use crate::{Error, ErrorKind, Result, Wrap};
 use directory::is_refusal;
 pub(crate) use limits::ignored;
 use systemd::Manager;
