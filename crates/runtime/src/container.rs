@@ -28,9 +28,9 @@ use conex_sys::{Errno, file, process, procfs, signal};
 use serde::{Deserialize, Serialize};
 
 use crate::cgroup::{Cgroup, UnitRecord};
-use crate::{Error, ErrorKind, Result, Wrap};
+use crate::{Error, ErrorKind, Result, Wrap, resctrl};
 
-/// `state.json`. The first ten keys are runc's, for those who read its files.
+/// `state.json`. The first keys are runc's, for those who read its files.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Record {
@@ -48,6 +48,7 @@ pub struct Record {
     pub namespace_paths: BTreeMap<String, String>,
     pub external_descriptors: Vec<String>,
     pub intel_rdt_path: String,
+    pub intel_rdt_mon_path: String,
     pub conex: Own,
 }
 
@@ -65,6 +66,8 @@ pub struct Own {
     pub unit: Option<UnitRecord>,
     /// Directories above the cgroup's that were not there, the lowest first. Written before they are made.
     pub cgroup_parents: Vec<String>,
+    /// The group at `intel_rdt_path` was made for it.
+    pub owns_resctrl: bool,
 }
 
 /// The part of libcontainer's configuration that others look at.
@@ -388,6 +391,7 @@ impl Container {
         if is_ours {
             cgroup.remove().wrap(|| "remove the cgroup")?;
         }
+        resctrl::remove(&self.record)?;
         fs::remove_dir_all(&self.directory).wrap(|| format!("remove {}", self.directory.display()))
     }
 }

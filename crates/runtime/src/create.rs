@@ -27,8 +27,9 @@ use crate::launch::{self, Birth, Join, Place};
 use crate::plan::{
     AfterClone, BeforeClone, Host, IdMap, IdMapSource, IdMaps, MapWriter, Plan, Question, Request, Step, plan,
 };
+use crate::resctrl::Resctrl;
 use crate::sync::{Channel, Message};
-use crate::{Error, ErrorKind, Result, Wrap, agent, bundle, console, delete, sysctl};
+use crate::{Error, ErrorKind, Result, Wrap, agent, bundle, console, delete, resctrl, sysctl};
 
 /// What `create` and `run` are asked for. All paths are absolute.
 #[derive(Clone, Debug, Default)]
@@ -153,6 +154,9 @@ fn make(
     container: &mut Container,
     plan: &Plan,
 ) -> Result<(Child, Option<OwnedFd>)> {
+    if let Some(wanted) = &plan.resctrl {
+        make_resctrl(container, wanted)?;
+    }
     let cgroup = Cgroup::create(&plan.cgroup).wrap(|| "cgroup")?;
     if plan.cgroup.unit.is_none() {
         own(container, &cgroup)?;
@@ -213,6 +217,14 @@ fn own(container: &mut Container, cgroup: &Cgroup) -> Result<()> {
     container.save()
 }
 
+/// Recorded before it is made.
+fn make_resctrl(container: &mut Container, wanted: &Resctrl) -> Result<()> {
+    let root = resctrl::mount_point()?;
+    wanted.locate(&root, &mut container.record)?;
+    container.save()?;
+    wanted.make(&root, &container.record)
+}
+
 /// From the birth of the process until it is ready.
 fn raise(
     runtime: &Runtime,
@@ -224,7 +236,7 @@ fn raise(
 ) -> Result<()> {
     container.set_init(child.pid)?;
     for action in &plan.after_clone {
-        after_clone(action, plan, child.pid).wrap(|| action)?;
+        after_clone(action, plan, container, child.pid).wrap(|| action)?;
     }
     if let Some(socket) = &options.pidfd_socket {
         let socket = socket::connect(socket)?;
@@ -344,8 +356,9 @@ fn ranges(map: &[IdMapping]) -> Vec<Range> {
     map.iter().map(|one| Range { inside: one.container_id, outside: one.host_id, count: one.size }).collect()
 }
 
-fn after_clone(action: &AfterClone, plan: &Plan, pid: i32) -> Result<()> {
+fn after_clone(action: &AfterClone, plan: &Plan, container: &Container, pid: i32) -> Result<()> {
     match action {
+        AfterClone::EnterResctrl => resctrl::enter(&container.record, pid),
         AfterClone::WriteIdMaps => plan.id_maps.as_ref().map_or(Ok(()), |maps| write_id_maps(maps, pid)),
         AfterClone::AdjustOomScore { value } => adjust_oom_score(pid, *value),
         // It walks in by itself, if it was not born there, and then sees to its processors.

@@ -21,6 +21,7 @@ use crate::cgroup::Stats;
 use crate::cli::Runtime;
 use crate::container::Container;
 use crate::interfaces::{self, Interface};
+use crate::resctrl::IntelRdtStats;
 use crate::{Error, ErrorKind, Result};
 
 #[derive(Serialize)]
@@ -36,12 +37,9 @@ struct Event<'a> {
 struct Data {
     #[serde(flatten)]
     stats: Stats,
-    intel_rdt: IntelRdt,
+    intel_rdt: IntelRdtStats,
     network_interfaces: Option<Vec<Interface>>,
 }
-
-#[derive(Serialize)]
-struct IntelRdt {}
 
 /// One reading, as a line.
 pub(crate) fn stats(runtime: &Runtime, id: &str) -> Result<String> {
@@ -97,7 +95,7 @@ fn open(runtime: &Runtime, id: &str) -> Result<Container> {
 fn reading(container: &Container) -> Result<String> {
     let data = Data {
         stats: container.cgroup().stats()?,
-        intel_rdt: IntelRdt {},
+        intel_rdt: IntelRdtStats::of(&container.record)?,
         network_interfaces: interfaces::of_process(container.record.init_process_pid)?,
     };
     line(&Event { kind: "stats", id: &container.record.id, data: Some(data) })

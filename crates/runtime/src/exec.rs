@@ -22,7 +22,7 @@ use crate::init::{self, Inherited};
 use crate::launch::{self, Birth, Join, Place};
 use crate::plan::{AfterClone, BeforeClone, Plan, Question, Request, Step, plan_exec};
 use crate::sync::{Channel, Message};
-use crate::{Error, ErrorKind, Result, Wrap, agent, bundle, console, create};
+use crate::{Error, ErrorKind, Result, Wrap, agent, bundle, console, create, resctrl};
 
 /// What `exec` is asked for.
 #[derive(Clone, Debug, Default)]
@@ -287,8 +287,10 @@ fn raise(
     channel: &Channel,
 ) -> Result<()> {
     for action in &plan.after_clone {
-        if let AfterClone::AdjustOomScore { value } = action {
-            create::adjust_oom_score(child.pid, *value)?;
+        match action {
+            AfterClone::EnterResctrl => resctrl::enter(&container.record, child.pid)?,
+            AfterClone::AdjustOomScore { value } => create::adjust_oom_score(child.pid, *value)?,
+            _ => {}
         }
     }
     if let Some(socket) = &entry.pidfd_socket {

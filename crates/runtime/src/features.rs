@@ -57,7 +57,7 @@ fn linux() -> LinuxFeatures {
             ]),
             flags: strings(&["MPOL_F_NUMA_BALANCING", "MPOL_F_RELATIVE_NODES", "MPOL_F_STATIC_NODES"]),
         }),
-        intel_rdt: Some(IntelRdtFeatures::default()),
+        intel_rdt: Some(IntelRdtFeatures { enabled: true, schemata: true, monitoring: true }),
         mount_extensions: Some(MountExtensions { idmap: Enabled { enabled: true } }),
         net_devices: Some(Enabled { enabled: true }),
     }

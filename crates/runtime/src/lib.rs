@@ -35,6 +35,7 @@ mod pause;
 pub mod plan;
 mod protect;
 mod ps;
+mod resctrl;
 mod run;
 pub mod seccomp;
 pub mod spec;

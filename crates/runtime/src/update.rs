@@ -16,7 +16,7 @@ use crate::cgroup::ignored;
 use crate::cli::Runtime;
 use crate::container::Container;
 use crate::plan::device_rules;
-use crate::{Error, ErrorKind, Result, Wrap};
+use crate::{Error, ErrorKind, Result, Wrap, resctrl};
 
 /// What to change.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -39,8 +39,28 @@ pub(crate) fn update(runtime: &Runtime, id: &str, change: &Change) -> Result<()>
     linux.resources = Some(merged(recorded, &change.resources));
     let cgroup = container.cgroup();
     runtime.warn(&ignored(cgroup.version(), &change.resources));
-    cgroup.update(&touched(linux, &change.resources)).wrap(|| "update")?;
+    let part = touched(linux, &change.resources);
+    let earlier = update_resctrl(&container, linux, change)?;
+    if let Err(error) = cgroup.update(&part).wrap(|| "update") {
+        let undone = earlier.map_or(Ok(()), |schemata| resctrl::restore(&container.record, &schemata));
+        return Err(match undone {
+            Ok(()) => error,
+            Err(second) => error.explained(second),
+        });
+    }
     container.save_config(&config).wrap(|| "the limits are set, but")
+}
+
+/// The schemata that were there before, if there are others now.
+fn update_resctrl(container: &Container, linux: &mut Linux, change: &Change) -> Result<Option<String>> {
+    if change.l3_cache_schema.is_empty() && change.mem_bw_schema.is_empty() {
+        return Ok(None);
+    }
+    let Some(config) = &mut linux.intel_rdt else {
+        let what = "updating a non-existent Intel RDT configuration is not supported";
+        return Err(Error::new(ErrorKind::Unsupported, what));
+    };
+    resctrl::update(&container.record, config, &change.l3_cache_schema, &change.mem_bw_schema).map(Some)
 }
 
 /// The kernel keeps no weight for an idle cgroup.

@@ -224,7 +224,8 @@ impl<'a> Write<'a> {
 fn accepted(file: &str) -> &'static str {
     match file {
         "cpu.max" | "cpu.cfs_quota_us" | "cpu.cfs_period_us" => {
-            "a period is 1000 to 1000000 microseconds, a quota 1000 or more and no larger share than the parent's"
+            "a period is 1000 to 1000000 microseconds, a quota 1000 or more and no larger share than the parent's; \
+             the burst is not larger than the quota"
         }
         "cpu.max.burst" | "cpu.cfs_burst_us" => "a burst is not larger than the quota",
         "cpu.weight" | "cpu.shares" => "an idle cgroup has no weight: set cpu.idle to 0",

@@ -41,6 +41,7 @@ pub fn plan_exec(
         }
     }
     let mut after_clone = vec![AfterClone::EnterCgroup];
+    after_clone.extend(draft.linux().intel_rdt.as_ref().map(|_| AfterClone::EnterResctrl));
     after_clone.extend(process.oom_score_adj.map(|value| AfterClone::AdjustOomScore { value }));
     let (mut before_clone, steps, warnings) = (draft.before_clone, draft.steps, draft.warnings);
     if let Some(affinity) = &process.exec_cpu_affinity {

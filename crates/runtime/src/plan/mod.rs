@@ -39,6 +39,8 @@ use crate::cgroup::Driver;
 pub use data::*;
 pub use devices::device_rules;
 pub use exec::plan_exec;
+
+use crate::resctrl::Resctrl;
 pub use mount_options::NAMES as MOUNT_OPTIONS;
 
 /// What the caller of `create` says besides the configuration.
@@ -85,12 +87,10 @@ pub fn plan(config: &Config, request: &Request, host: &Host) -> Result<Plan, Pla
         config.process.as_ref().ok_or_else(|| PlanError::new("process property must not be empty"))?;
     let mut draft =
         Draft { config, request, host, before_clone: Vec::new(), steps: Vec::new(), warnings: Vec::new() };
-    if draft.linux().intel_rdt.is_some() {
-        return Err(PlanError::new("linux.intelRdt is not supported: leave it out"));
-    }
     draft.needs_selinux("linux.mountLabel", &draft.linux().mount_label)?;
     let id_maps = draft.id_maps()?;
     let cgroup = draft.cgroup()?;
+    let resctrl = draft.linux().intel_rdt.as_ref().map(|config| Resctrl::of(config, &request.id));
     draft.keyring(process);
     draft.root_filesystem(&cgroup)?;
     draft.steps.push(Step::MakeWorkingDirectory { path: process.cwd.clone() });
@@ -110,6 +110,7 @@ pub fn plan(config: &Config, request: &Request, host: &Host) -> Result<Plan, Pla
         after_clone: draft.after_clone(process, id_maps.is_some()),
         id_maps,
         cgroup,
+        resctrl,
         before_clone: draft.before_clone,
         steps: draft.steps,
         hooks: config.hooks.clone(),

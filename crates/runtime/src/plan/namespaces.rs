@@ -47,6 +47,9 @@ impl Draft<'_> {
             work.push(AfterClone::WriteIdMaps);
         }
         work.push(AfterClone::EnterCgroup);
+        if self.linux().intel_rdt.is_some() {
+            work.push(AfterClone::EnterResctrl);
+        }
         if let Some(value) = process.oom_score_adj {
             work.push(AfterClone::AdjustOomScore { value });
         }

@@ -250,6 +250,7 @@ impl fmt::Display for AfterClone {
         match self {
             Self::WriteIdMaps => f.write_str("write the id maps"),
             Self::EnterCgroup => f.write_str("enter the cgroup"),
+            Self::EnterResctrl => f.write_str("enter the resctrl group"),
             Self::AdjustOomScore { value } => write!(f, "set oom_score_adj to {value}"),
             Self::SetAffinity { cpus } => write!(f, "let it run on CPUs {cpus}"),
             Self::MoveNetDevice { host_name, name } if host_name == name => {

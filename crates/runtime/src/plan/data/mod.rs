@@ -17,6 +17,7 @@ pub use step::{
 };
 
 use crate::cgroup::CgroupPlan;
+use crate::resctrl::Resctrl;
 
 /// Everything that `create` will do.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -34,6 +35,8 @@ pub struct Plan {
     pub time_offsets: Vec<(String, TimeOffset)>,
     /// Where the container is accounted, and its limits.
     pub cgroup: CgroupPlan,
+    /// Its shares of caches and memory bandwidth.
+    pub resctrl: Option<Resctrl>,
     /// On the host, before `clone3`, in order.
     pub before_clone: Vec<BeforeClone>,
     /// On the host, while the new process waits for its first word, in order.
@@ -114,6 +117,8 @@ pub enum AfterClone {
     WriteIdMaps,
     /// The process walks in by itself where clone3 could not put it (v1): see `cgroup::entrance`.
     EnterCgroup,
+    /// The groups of [`Plan::resctrl`].
+    EnterResctrl,
     AdjustOomScore {
         value: i32,
     },

@@ -20,6 +20,9 @@ impl Report {
         self.time_namespace(linux);
         self.paths(config, linux);
         self.devices(linux);
+        if let Some(rdt) = &linux.intel_rdt {
+            self.intel_rdt(rdt);
+        }
         if let Some(resources) = &linux.resources {
             self.resources("/linux/resources", resources);
         }

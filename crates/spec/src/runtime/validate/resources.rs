@@ -2,7 +2,7 @@
 //! config-linux.md, "Control groups", as far as it is the same for every version of them.
 
 use super::{Report, token};
-use crate::runtime::{DeviceRule, Resources};
+use crate::runtime::{DeviceRule, IntelRdt, Resources};
 
 impl Report {
     /// `at` is where the object is: empty for a document of its own.
@@ -29,6 +29,28 @@ impl Report {
                 self.add(&*here, message);
             }
             self.no_nul(&here, value);
+        }
+    }
+
+    pub(super) fn intel_rdt(&mut self, rdt: &IntelRdt) {
+        let id = &rdt.clos_id;
+        if [".", ".."].contains(&id.as_str()) || (id.len() > 1 && id.contains('/')) {
+            self.add("/linux/intelRdt/closID", format!("must be the name of a directory, or /, got {id:?}"));
+        }
+        if !rdt.mem_bw_schema.is_empty() && !rdt.mem_bw_schema.starts_with("MB:") {
+            let message = format!("must start with MB:, got {:?}", rdt.mem_bw_schema);
+            self.add("/linux/intelRdt/memBwSchema", message);
+        }
+        let mut lines = vec![
+            ("l3CacheSchema".to_owned(), &rdt.l3_cache_schema),
+            ("memBwSchema".to_owned(), &rdt.mem_bw_schema),
+        ];
+        lines
+            .extend(rdt.schemata.iter().enumerate().map(|(index, line)| (format!("schemata/{index}"), line)));
+        for (name, line) in lines {
+            if line.contains('\n') {
+                self.add(format!("/linux/intelRdt/{name}"), "must not contain a newline");
+            }
         }
     }
 

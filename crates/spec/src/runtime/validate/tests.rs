@@ -180,3 +180,19 @@ fn lists_and_keys_are_checked() {
     let found: Vec<_> = process.validate().into_iter().map(|violation| violation.pointer).collect();
     assert_eq!(found, ["/execCPUAffinity/initial", "/execCPUAffinity/final"]);
 }
+
+#[test]
+fn a_class_of_service_is_a_name_and_a_schema_a_line() {
+    assert_eq!(
+        with(
+            r#""linux":{"intelRdt":{"closID":"../x","l3CacheSchema":"L3:0=f\nMB:0=1","memBwSchema":"L3:0=f","schemata":["a","b\n"]}}"#
+        ),
+        [
+            "/linux/intelRdt/closID: must be the name of a directory, or /, got \"../x\"",
+            "/linux/intelRdt/memBwSchema: must start with MB:, got \"L3:0=f\"",
+            "/linux/intelRdt/l3CacheSchema: must not contain a newline",
+            "/linux/intelRdt/schemata/1: must not contain a newline",
+        ]
+    );
+    assert_eq!(with(r#""linux":{"intelRdt":{"closID":"/"}}"#), Vec::<String>::new());
+}
