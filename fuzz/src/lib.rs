@@ -25,7 +25,7 @@ use conex_runtime::plan::{Host, Request};
 use conex_spec::Digest;
 use conex_spec::distribution::Reference;
 use conex_spec::image::Descriptor;
-use conex_spec::runtime::{Config, Seccomp, read, validate};
+use conex_spec::runtime::{Config, Mount, Process, Resources, Seccomp, read, validate};
 use conex_sys::path::Dir;
 use sha2::Digest as _;
 
@@ -163,6 +163,75 @@ pub fn config(bytes: &[u8]) {
     }
 }
 
+/// `process.json` of `exec`, in a container that is valid: nobody becomes root who was not asked to.
+pub fn process(bytes: &[u8]) {
+    use conex_runtime::plan::{Step, plan_exec};
+    let Ok(process) = read::<Process>(bytes, Process::validate) else { return };
+    assert!(process.validate().is_empty(), "valid a moment ago");
+    let (request, host) = (Request::default(), Host { last_capability: 40, ..Host::default() });
+    if let Ok(plan) = plan_exec(&Config::default(), &process, &request, &host) {
+        for step in &plan.steps {
+            assert!(!step.to_string().is_empty(), "{step:?}");
+            if let Step::SetUser { uid, gid, .. } = step {
+                assert_eq!((*uid, *gid), (process.user.uid, process.user.gid));
+            }
+        }
+    }
+}
+
+/// `--resources` of `update`, through the plan of a container with them: what is valid can be planned and shown.
+pub fn resources(bytes: &[u8]) {
+    let Ok(resources) = read::<Resources>(bytes, Resources::validate) else { return };
+    assert!(resources.validate().is_empty(), "valid a moment ago");
+    let mut config = small();
+    config.linux.get_or_insert_default().resources = Some(resources);
+    planned(&config);
+}
+
+/// Four lines: type, destination, source and options of one mount. What is planned says its target.
+pub fn mounts(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    let mut lines = text.split('\n');
+    let mut line = || lines.next().unwrap_or_default().to_owned();
+    let (kind, destination, source, options) = (line(), line(), line(), line());
+    let options = options.split(',').map(str::to_owned).collect();
+    let mut config = small();
+    config.mounts.push(Mount { destination, source, kind, options, ..Mount::default() });
+    if validate(&config).is_empty() {
+        planned(&config);
+    }
+}
+
+/// The smallest container that there can be.
+fn small() -> Config {
+    let text = br#"{"ociVersion":"1.3.0","root":{"path":"r"},"process":{"cwd":"/","args":["a"],"user":{"uid":0,"gid":0}},
+                    "linux":{"namespaces":[{"type":"mount"},{"type":"pid"}]}}"#;
+    read::<Config>(text, validate).unwrap_or_else(|mistakes| panic!("{mistakes:?}"))
+}
+
+fn planned(config: &Config) {
+    let request = Request { id: "fuzz".into(), bundle: "/bundle".into(), ..Request::default() };
+    let host = Host { last_capability: 40, ..Host::default() };
+    if let Ok(plan) = conex_runtime::plan::plan(config, &request, &host) {
+        assert!(!plan.to_string().is_empty());
+        for step in &plan.steps {
+            assert!(!step.to_string().is_empty(), "{step:?}");
+        }
+    }
+}
+
+/// `exec --user`: whole numbers or nothing, and nobody is root by half a reading.
+pub fn user(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    if let Ok((uid, gid)) = conex_runtime::parse_user(text) {
+        let zeroes = |text: &str| text.trim_start_matches('0').to_owned();
+        let (first, second) = text.split_once(':').map_or((text, None), |(one, two)| (one, Some(two)));
+        let again = |number: u32| if number == 0 { String::new() } else { number.to_string() };
+        assert_eq!(zeroes(first), again(uid), "{text:?}");
+        assert_eq!(second.map(zeroes), gid.map(again), "{text:?}");
+    }
+}
+
 /// A seccomp profile: what compiles fits into the kernel.
 pub fn seccomp(bytes: &[u8]) {
     let Ok(profile) = serde_json::from_slice::<Seccomp>(bytes) else { return };
@@ -183,7 +252,9 @@ mod tests {
         assert!(!seeds.is_empty(), "a target needs seeds");
         seeds.iter().for_each(|seed| target(seed));
         let mut source = mutate::Source::new(0x0c0d_e0c0);
-        for _ in 0..rounds {
+        // Minutes instead of a second for each, for those who ask for it.
+        let factor = if std::env::var_os("CONEX_FULL").is_some() { 300 } else { 1 };
+        for _ in 0..rounds * factor {
             target(&mutate::mutate(&mut source, &seeds));
         }
     }
@@ -221,6 +292,26 @@ mod tests {
     #[test]
     fn smoke_config() {
         drive("config", config, 5_000);
+    }
+
+    #[test]
+    fn smoke_process() {
+        drive("process", process, 10_000);
+    }
+
+    #[test]
+    fn smoke_resources() {
+        drive("resources", resources, 10_000);
+    }
+
+    #[test]
+    fn smoke_mounts() {
+        drive("mounts", mounts, 20_000);
+    }
+
+    #[test]
+    fn smoke_user() {
+        drive("user", user, 50_000);
     }
 
     #[test]

@@ -51,7 +51,7 @@ pub(crate) struct Entry {
 }
 
 /// `uid` or `uid:gid`, whole numbers and nothing else: a partial read must never end as 0.
-pub(crate) fn parse_user(text: &str) -> Result<(u32, Option<u32>)> {
+pub fn parse_user(text: &str) -> Result<(u32, Option<u32>)> {
     match text.split_once(':') {
         Some((uid, gid)) => Ok((parse_id(uid)?, Some(parse_id(gid)?))),
         None => Ok((parse_id(text)?, None)),

@@ -46,3 +46,4 @@ mod sysctl;
 mod update;
 
 pub use error::{Error, ErrorKind, Result, Wrap};
+pub use exec::parse_user;
