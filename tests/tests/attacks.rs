@@ -517,3 +517,88 @@ fn root_the_default_profile_holds_at_every_door() {
     assert!(asked > 90, "{output}");
     sandbox.finish();
 }
+
+/// R04: configurations that are wrong, hostile or huge. Each is an error that says why, or does what it says; the
+/// host's mounts are as before.
+#[test]
+fn root_a_malformed_configuration_is_refused_or_harmless() {
+    needs!(require::root());
+    let sandbox = Sandbox::new();
+    let mut bundle = needs!(Bundle::create(&sandbox.work(), &["true"]));
+    let victim = Victim::new(&sandbox);
+    let out = sandbox.path("link-out");
+    symlink(&victim.0, &out).unwrap();
+    symlink(&victim.0, bundle.path.join("rootfs/out")).unwrap();
+    let before = (victim.picture(), mounts_of(&sandbox));
+    let up = format!("{}{}", "../".repeat(20), victim.0.display());
+    let mut wrong = Vec::new();
+    for destination in [
+        "..",
+        "/",
+        "",
+        ".",
+        "relative",
+        "/../..",
+        "/proc/../x",
+        "/proc/self/root/x",
+        "/out/x",
+        "//x//",
+        up.as_str(),
+        "/etc/passwd/x",
+        "/dev/../proc/sys",
+        "/a\u{0}b",
+    ] {
+        wrong.push(json!({ "destination": destination, "type": "tmpfs", "source": "tmpfs", "options": [] }));
+    }
+    for options in [
+        ["bind", "no-such-option"],
+        ["bind", "shared"],
+        ["rbind", "rshared"],
+        ["bind", "unbindable"],
+        ["bind", "remount"],
+        ["rbind", "rro"],
+        ["bind", "idmap"],
+        ["bind", "ro=1"],
+    ] {
+        wrong.push(bind(&out, "/bound", &options));
+    }
+    for source in ["/no/such/place", "", "..", "/proc/self/fd/3"] {
+        wrong.push(bind(Path::new(source), "/bound", &["rbind"]));
+    }
+    for kind in ["no-such-filesystem", "proc\u{0}", "", "overlay", "cgroup2"] {
+        wrong.push(json!({ "destination": "/special", "type": kind, "source": "x", "options": ["x=y"] }));
+    }
+    for (number, mount) in wrong.iter().enumerate() {
+        bundle.config = config(&["true"]);
+        bundle.change(|config| add_mount(config, mount.clone()));
+        let output = sandbox.runtime(["run", &sandbox.id(&number.to_string())]).run();
+        if !output.status.success() {
+            output.clone().fails();
+        }
+        assert_eq!(before, (victim.picture(), mounts_of(&sandbox)), "{mount}\n{output}");
+    }
+    bundle.config = config(&["sh", "-c", "grep -c ' /many/' /proc/self/mountinfo"]);
+    let many = rounds(100, 10_000);
+    bundle.change(|config| {
+        for number in 0..many {
+            let destination = format!("/many/{number}");
+            add_mount(config, json!({ "destination": destination, "type": "tmpfs", "source": "tmpfs", "options": ["size=4k"] }));
+        }
+    });
+    let output = sandbox.runtime(["run", &sandbox.id("many")]).run().success();
+    assert_eq!(output.stdout.trim(), many.to_string());
+    // CVE-2021-43784: more rows than a length would hold elsewhere; the kernel takes 340.
+    bundle.config = config(&["true"]);
+    bundle.change(|config| {
+        let rows: Vec<_> = (0..5000)
+            .map(|row| json!({ "containerID": row, "hostID": 100_000 + 2 * row, "size": 1 }))
+            .collect();
+        config["linux"]["namespaces"].as_array_mut().unwrap().push(json!({ "type": "user" }));
+        (config["linux"]["uidMappings"], config["linux"]["gidMappings"]) = (json!(rows), json!(rows));
+    });
+    sandbox.runtime(["run", &sandbox.id("rows")]).run().fails();
+    bundle.config = config(&["true"]);
+    bundle.change(|config| config["process"]["env"] = json!([format!("LONG={}", "x".repeat(200 << 10))]));
+    sandbox.runtime(["run", &sandbox.id("long")]).run().fails();
+    sandbox.finish();
+}

@@ -18,7 +18,7 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 
-use conex_sys::socket;
+use conex_sys::{Errno, socket};
 
 use crate::{Error, ErrorKind, Result};
 
@@ -71,7 +71,13 @@ impl Channel {
 
     /// As [`Channel::send`], to the new process: if that is gone, its last words are the error.
     pub(crate) fn tell(&self, message: &Message) -> Result<()> {
-        self.send(message).or_else(|gone| self.last_words_or(gone))
+        match self.send(message) {
+            // Nobody who is still there has any last words; to wait for them would be for ever.
+            Err(gone) if matches!(gone.errno(), Some(Errno::PIPE | Errno::CONNRESET)) => {
+                self.last_words_or(gone)
+            }
+            outcome => outcome,
+        }
     }
 
     /// Why something about the new process failed: for a reason that it has told, or else for `error`.
@@ -118,7 +124,7 @@ fn encode(message: &Message) -> Vec<u8> {
         Message::Ask(step) => [b"a", step.to_ne_bytes().as_slice()].concat(),
         Message::Listener(step, _) => [b"l", step.to_ne_bytes().as_slice()].concat(),
         Message::Failed(error) => {
-            let errno = error.errno().map_or(0, conex_sys::Errno::raw_os_error);
+            let errno = error.errno().map_or(0, Errno::raw_os_error);
             let text = error.to_string();
             let text = text.as_bytes();
             let text = &text[..text.len().min(MAX_MESSAGE - 16)];
@@ -157,12 +163,12 @@ mod tests {
 
     #[test]
     fn an_error_arrives_as_it_was() {
-        let error = Error::from(conex_sys::Error::new("mount()", conex_sys::Errno::PERM)).wrap("step 3 of 9");
+        let error = Error::from(conex_sys::Error::new("mount()", Errno::PERM)).wrap("step 3 of 9");
         let Message::Failed(back) = decode(&encode(&Message::Failed(error)), None).unwrap() else {
             panic!("another kind of message")
         };
         assert_eq!(back.kind(), ErrorKind::Os);
-        assert_eq!(back.errno(), Some(conex_sys::Errno::PERM));
+        assert_eq!(back.errno(), Some(Errno::PERM));
         assert_eq!(back.to_string(), "step 3 of 9: mount(): operation not permitted");
     }
 

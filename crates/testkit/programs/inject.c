@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Runs a command and does one thing to it, at one system call of one of its processes.
  *
- *   inject WHICH NTH kill  REPORT COMMAND…     SIGKILL instead of the NTH call of process WHICH
- *   inject WHICH NTH ERRNO REPORT COMMAND…     that call is not made and answers with ERRNO (a number)
- *   inject 0 0 count REPORT COMMAND…           nothing; REPORT lists the calls that were made
+ *   inject WHICH NTH CALL kill  REPORT COMMAND…     SIGKILL instead of the NTH call of process WHICH
+ *   inject WHICH NTH CALL ERRNO REPORT COMMAND…     that call is not made and answers with ERRNO (a number)
+ *   inject 0 0 -1 count REPORT COMMAND…             nothing; REPORT lists the calls that were made
+ *
+ * With a CALL other than -1 it is the first from the NTH on that has this number: two runs never are quite the same.
  *
  * Processes are numbered in the order of their birth, the command itself is 0; calls of each from 1. Unlike strace's
  * injection, which counts every kind of call by itself, this reaches each call of each process exactly once.
@@ -36,6 +38,7 @@ static struct tracee {
 } tracees[MAX];
 static int count;
 static int started; /* the command has been executed; what this program does in its child does not count */
+static int done;
 static pid_t killed;  /* until its end was seen */
 static FILE *report;
 
@@ -53,7 +56,7 @@ static void poke(pid_t pid, size_t offset, long value) {
 }
 
 /* At the entry of a call, and at its exit. */
-static void syscall_stop(struct tracee *one, int which, long nth, const char *action) {
+static void syscall_stop(struct tracee *one, int which, long nth, long call, const char *action) {
   long number = ptrace(PTRACE_PEEKUSER, one->pid, (void *)offsetof(struct user_regs_struct, orig_rax), 0);
   one->inside = !one->inside;
   if (!one->inside) {
@@ -64,12 +67,13 @@ static void syscall_stop(struct tracee *one, int which, long nth, const char *ac
   if (!started) return;
   one->calls++;
   int counting = strcmp(action, "count") == 0;
-  int hit = one - tracees == which && one->calls == nth;
+  int hit = !done && one - tracees == which && one->calls >= nth && (call < 0 || call == number);
   if (counting || hit) {
     fprintf(report, "%d %ld %ld\n", (int)(one - tracees), one->calls, number);
     fflush(report);
   }
   if (counting || !hit) return;
+  done = 1;
   if (strcmp(action, "kill") == 0) {
     killed = one->pid;
     kill(killed, SIGKILL);
@@ -80,10 +84,10 @@ static void syscall_stop(struct tracee *one, int which, long nth, const char *ac
 }
 
 int main(int argc, char **argv) {
-  if (argc < 6) return 126;
+  if (argc < 7) return 126;
   int which = atoi(argv[1]);
-  long nth = atol(argv[2]);
-  report = fopen(argv[4], "we");
+  long nth = atol(argv[2]), call = atol(argv[3]);
+  report = fopen(argv[5], "we");
   int gate[2];
   if (!report || pipe(gate)) return 126;
   pid_t command = fork();
@@ -92,7 +96,7 @@ int main(int argc, char **argv) {
     close(gate[1]);
     if (read(gate[0], &byte, 1) != 1) _exit(126);
     close(gate[0]);
-    execv(argv[5], argv + 5);
+    execv(argv[6], argv + 6);
     _exit(127);
   }
   long options = PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACEEXEC | PTRACE_O_TRACEFORK | PTRACE_O_TRACEVFORK |
@@ -119,7 +123,7 @@ int main(int argc, char **argv) {
     }
     int event = status >> 16, stopped_by = WSTOPSIG(status), deliver = 0;
     if (stopped_by == (SIGTRAP | 0x80)) {
-      syscall_stop(one, which, nth, argv[3]);
+      syscall_stop(one, which, nth, call, argv[4]);
     } else if (event == PTRACE_EVENT_FORK || event == PTRACE_EVENT_VFORK || event == PTRACE_EVENT_CLONE) {
       unsigned long child = 0;
       ptrace(PTRACE_GETEVENTMSG, pid, 0, &child);

@@ -50,7 +50,7 @@ impl<'a> Injector<'a> {
 
     /// Every call that the command makes until it ends.
     pub fn points(&self, command: &Command) -> Vec<Point> {
-        self.trace(command, "0", "0", "count").1
+        self.trace(command, ["0", "0", "-1", "count"]).1
     }
 
     /// Runs the command; whether it came to that point, and what it did.
@@ -59,13 +59,14 @@ impl<'a> Injector<'a> {
             Fault::Kill => "kill".to_owned(),
             Fault::Error(errno) => errno.to_string(),
         };
-        let (output, hit) = self.trace(command, &at.process.to_string(), &at.nth.to_string(), &action);
+        let words = [at.process.to_string(), at.nth.to_string(), at.call.to_string(), action];
+        let (output, hit) = self.trace(command, words.each_ref().map(String::as_str));
         (!hit.is_empty(), output)
     }
 
-    fn trace(&self, command: &Command, process: &str, nth: &str, action: &str) -> (Output, Vec<Point>) {
+    fn trace(&self, command: &Command, what: [&str; 4]) -> (Output, Vec<Point>) {
         let report = self.sandbox.path("tmp/injected");
-        let mut words: Vec<OsString> = [process, nth, action].map(OsString::from).into();
+        let mut words: Vec<OsString> = what.map(OsString::from).into();
         words.push(report.clone().into());
         words.push(command.get_program().into());
         words.extend(command.get_args().map(OsString::from));

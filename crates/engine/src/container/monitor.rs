@@ -129,7 +129,9 @@ impl Container {
         }
         let Ok(pidfd) = process::open(identity.pid) else { return Ok(None) };
         // Looked at after the pidfd was opened: if the start time is right, the pidfd is of that process.
-        let same = procfs::stat(identity.pid)?.is_some_and(|stat| stat.start_time == identity.start_time);
+        // One that has ended, and that its parent has not taken notice of, is no monitor any more.
+        let same = procfs::stat(identity.pid)?
+            .is_some_and(|stat| stat.start_time == identity.start_time && !matches!(stat.state, 'Z' | 'X'));
         Ok(same.then_some((identity.pid, pidfd)))
     }
 
