@@ -221,18 +221,12 @@ const FAILURES: [(&[i64], &[i32]); 9] = [
     (&[157, 160, 302, 170, 112, 317, 424], &[1]),
 ];
 
-/// All points and errors, but none of a program that a process has become: those are its own.
+/// All points and the errors that can be met there.
 fn failures(points: &[Point]) -> Vec<(Point, i32)> {
-    const EXECVE: i64 = 59;
-    let became = |point: &Point| {
-        let own = |other: &&Point| other.process == point.process && other.process > 0;
-        points.iter().filter(own).any(|other| other.call == EXECVE && other.nth < point.nth)
-    };
     let errors = |call: i64| {
         FAILURES.iter().filter(move |(calls, _)| calls.contains(&call)).flat_map(|(_, errors)| *errors)
     };
-    let ours = points.iter().filter(|point| !became(point));
-    ours.flat_map(|point| errors(point.call).map(move |errno| (*point, *errno))).collect()
+    points.iter().flat_map(|point| errors(point.call).map(move |errno| (*point, *errno))).collect()
 }
 
 /// It says why, and does not just fall over.

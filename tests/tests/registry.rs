@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `conex registry serve` as a program: killed without warning, told to end, asked by others.
 
+use std::fs::File;
+use std::io::Read;
 use std::path::Path;
 use std::sync::Mutex;
 use std::time::Duration;
@@ -86,7 +88,10 @@ fn userns_a_full_disk_refuses_what_does_not_fit_and_nothing_else() {
     let sandbox = Sandbox::new();
     let layout = sandbox.layout("layout");
     layout.add("small", &image(1));
-    let noise: Vec<u8> = (0..4 << 20).map(|n: u32| (n.wrapping_mul(2_654_435_761) >> 11) as u8).collect();
+    let mut noise = vec![0; 4 << 20];
+    File::open("/dev/urandom")
+        .and_then(|mut file| file.read_exact(&mut noise))
+        .expect("what no compression helps");
     layout.add(
         "large",
         &Image::new(vec![Layer::of_tar(&tar::archive(&[tar::file("noise", noise)]), Compression::None)]),

@@ -309,6 +309,6 @@ fn root_a_mount_goes_where_dangling_links_lead() {
             .unwrap()
             .push(json!({ "destination": "/loop/x", "type": "bind", "source": source, "options": ["bind"] }));
     });
-    sandbox.runtime(["run", &sandbox.id("b")]).run().exits(1).says("symbolic links");
+    sandbox.runtime(["run", &sandbox.id("b")]).run().exits(1).says("/loop/x").says("symbolic link");
     sandbox.finish();
 }

@@ -8,6 +8,7 @@
 //!      config.json          0600   the bundle's configuration as it was created
 //!      .exec.fifo           0600   while the container is being created
 //!      exec.fifo                   renamed so once it is; init waits for a byte; `start` writes it, then removes the name
+//!      last-words           0600   empty, or why there is no program after all, once nobody else listens
 //! ```
 //!
 //! The status is never stored, it follows from facts: is the process of this pid, start time and boot there, does
@@ -147,9 +148,8 @@ impl Container {
         };
         if found {
             // Without a state they are what a killed `create` or `delete` has left.
-            for name in [CONFIG_FILE, FIFO, HIDDEN_FIFO] {
-                fs::remove_file(directory.join(name)).ok();
-            }
+            let remains = fs::read_dir(&directory).wrap(wrap)?;
+            remains.flatten().try_for_each(|entry| fs::remove_file(entry.path())).wrap(wrap)?;
         }
         let record = Record {
             id: id.to_owned(),

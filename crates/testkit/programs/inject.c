@@ -8,7 +8,8 @@
  * With a CALL other than -1 it is the first from the NTH on that has this number: two runs never are quite the same.
  *
  * Processes are numbered in the order of their birth, the command itself is 0; calls of each from 1. Unlike strace's
- * injection, which counts every kind of call by itself, this reaches each call of each process exactly once.
+ * injection, which counts every kind of call by itself, this reaches each call of each process exactly once. What a
+ * child has executed, and everything born of that, are other programs: their calls are no business of this one.
  *
  * REPORT gets a line "<which> <nth> <number of the call>" for every call (count), or for the one that was hit; it
  * stays empty if there was no such call. The status is the command's, 128 + n after signal n. When the command ends
@@ -35,6 +36,8 @@ static struct tracee {
   long calls;  /* entered so far */
   int inside;  /* between entry and exit of a call */
   int failing; /* this call's answer is to be replaced */
+  int other;   /* another program by now */
+  int unborn;  /* has stopped before its parent's event was seen, and waits for it */
 } tracees[MAX];
 static int count;
 static int started; /* the command has been executed; what this program does in its child does not count */
@@ -45,10 +48,25 @@ static FILE *report;
 static struct tracee *find(pid_t pid) {
   for (int i = 0; i < count; i++)
     if (tracees[i].pid == pid) return &tracees[i];
-  /* A child can stop for the first time before its parent's event is seen. */
   if (count == MAX) _exit(125);
   tracees[count] = (struct tracee){.pid = pid};
   return &tracees[count++];
+}
+
+static int is_known(pid_t pid) {
+  for (int i = 0; i < count; i++)
+    if (tracees[i].pid == pid) return 1;
+  return 0;
+}
+
+/* A child is what its parent was. If it has waited for this, it may go on. */
+static void born(struct tracee *parent) {
+  unsigned long child = 0;
+  ptrace(PTRACE_GETEVENTMSG, parent->pid, 0, &child);
+  struct tracee *one = find((pid_t)child);
+  one->other = parent->other;
+  if (one->unborn) ptrace(PTRACE_SYSCALL, one->pid, 0, 0);
+  one->unborn = 0;
 }
 
 static void poke(pid_t pid, size_t offset, long value) {
@@ -64,7 +82,7 @@ static void syscall_stop(struct tracee *one, int which, long nth, long call, con
     one->failing = 0;
     return;
   }
-  if (!started) return;
+  if (!started || one->other) return;
   one->calls++;
   int counting = strcmp(action, "count") == 0;
   int hit = !done && one - tracees == which && one->calls >= nth && (call < 0 || call == number);
@@ -113,6 +131,7 @@ int main(int argc, char **argv) {
     int status;
     pid_t pid = waitpid(-1, &status, __WALL);
     if (pid < 0) return 125;
+    int known = is_known(pid);
     struct tracee *one = find(pid);
     if (WIFEXITED(status) || WIFSIGNALED(status)) {
       if (pid == command) code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
@@ -121,15 +140,18 @@ int main(int argc, char **argv) {
       if (code >= 0 && !killed) return code;
       continue;
     }
+    if (!known) {
+      one->unborn = 1;
+      continue;
+    }
     int event = status >> 16, stopped_by = WSTOPSIG(status), deliver = 0;
     if (stopped_by == (SIGTRAP | 0x80)) {
       syscall_stop(one, which, nth, call, argv[4]);
     } else if (event == PTRACE_EVENT_FORK || event == PTRACE_EVENT_VFORK || event == PTRACE_EVENT_CLONE) {
-      unsigned long child = 0;
-      ptrace(PTRACE_GETEVENTMSG, pid, 0, &child);
-      find((pid_t)child);
+      born(one);
     } else if (event == PTRACE_EVENT_EXEC) {
       started = 1;
+      one->other = pid != command;
     } else if (event == 0) {
       deliver = stopped_by;
     }
