@@ -15,6 +15,7 @@ pub mod heap;
 pub mod idmap;
 pub mod keyring;
 pub mod mount;
+pub mod mountinfo;
 pub mod namespace;
 mod netlink;
 pub mod network;

@@ -20,7 +20,7 @@ use std::ffi::OsString;
 use std::path::Path;
 
 use clap::error::ErrorKind;
-use clap::{Command, Parser};
+use clap::{Arg, ArgAction, Command, Parser};
 
 use crate::environment::Environment;
 use crate::error::{CommandError, CommandResult, Manner};
@@ -47,12 +47,42 @@ pub(crate) fn run(words: Vec<OsString>) -> Outcome {
     let program = called.unwrap_or_else(|| "conex".to_owned());
     match program.as_str() {
         "podman" | "docker" => engine::run(&program, words),
-        "skopeo" => skopeo::run(words),
-        "umoci" => umoci::run(words),
-        "oci-image-tool" => oci_image_tool::run(words),
+        "skopeo" => run_as::<skopeo::Cli>(words),
+        "umoci" => run_as::<umoci::Cli>(words),
+        "oci-image-tool" => run_as::<oci_image_tool::Cli>(words),
         "buildah" => absent(program, &words),
         _ => engine::run("conex", words),
     }
+}
+
+/// Another tool's command line.
+trait Tool: Parser {
+    const NAME: &str;
+    /// Whose exit codes it gives.
+    const MANNER: Manner;
+
+    fn run(&self) -> CommandResult;
+}
+
+/// Runs a command line as this tool.
+fn run_as<T: Tool>(words: Vec<OsString>) -> Outcome {
+    let result = match parse::<T>(definition::<T>(), words, T::MANNER) {
+        Ok(tool) => tool.run(),
+        Err(result) => result,
+    };
+    Outcome { program: T::NAME.to_owned(), manner: T::MANNER, result }
+}
+
+/// What the tool takes, with what is the same for all of them: `-v` is for the version.
+fn definition<T: Tool>() -> Command {
+    let version = Arg::new("version").short('v').long("version").action(ArgAction::Version);
+    T::command()
+        .name(T::NAME)
+        .version(concat!("version ", env!("CARGO_PKG_VERSION"), " (conex)"))
+        .disable_version_flag(true)
+        .arg(version.help("Print the version"))
+        .arg_required_else_help(true)
+        .max_term_width(110)
 }
 
 /// A tool that conex does not stand in for yet.
@@ -83,4 +113,16 @@ fn parse<P: Parser>(command: Command, words: Vec<OsString>, manner: Manner) -> R
 
 fn session(globals: &Globals, names: Names) -> Session {
     Session { environment: Environment::read(), globals: globals.clone(), names }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_definitions_are_sound() {
+        definition::<skopeo::Cli>().debug_assert();
+        definition::<umoci::Cli>().debug_assert();
+        definition::<oci_image_tool::Cli>().debug_assert();
+    }
 }

@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! conex as oci-image-tool: an image in a directory or a tar file, unpacked or judged.
 
-use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use clap::{CommandFactory as _, Parser, Subcommand};
+use clap::{Parser, Subcommand};
 use conex_engine::images::archive::{ArchiveName, OciArchiveSource};
 use conex_engine::images::layout::{LayoutName, LayoutSource};
 use conex_engine::images::transfer::Source;
@@ -13,7 +12,7 @@ use conex_engine::images::{bundle, manifest};
 use conex_spec::image::annotation::REF_NAME;
 use conex_spec::image::{Descriptor, Platform};
 
-use super::{Outcome, parse, session};
+use super::{Tool, session};
 use crate::commands::platform::parse_platform;
 use crate::error::{CommandError, CommandResult, Context as _, Manner};
 use crate::output;
@@ -21,17 +20,7 @@ use crate::session::{Globals, Names};
 
 /// Images in OCI layouts: create, unpack, validate
 #[derive(Parser, Debug)]
-#[command(
-    name = "oci-image-tool",
-    version,
-    arg_required_else_help = true,
-    max_term_width = 110,
-    disable_version_flag = true
-)]
-struct Cli {
-    /// Print the version
-    #[arg(short = 'v', long, action = clap::ArgAction::Version)]
-    version: Option<bool>,
+pub(super) struct Cli {
     /// Accepted and without effect
     #[arg(long, hide = true, global = true)]
     debug: bool,
@@ -105,18 +94,10 @@ struct Choice {
     kind: Option<String>,
 }
 
-/// Runs a command line.
-pub(super) fn run(words: Vec<OsString>) -> Outcome {
-    let outcome = |result| Outcome { program: "oci-image-tool".to_owned(), manner: Manner::Plain, result };
-    let command = Cli::command().version(concat!("version ", env!("CARGO_PKG_VERSION"), " (conex)"));
-    let cli: Cli = match parse(command, words, Manner::Plain) {
-        Ok(cli) => cli,
-        Err(result) => return outcome(result),
-    };
-    outcome(cli.run())
-}
+impl Tool for Cli {
+    const NAME: &str = "oci-image-tool";
+    const MANNER: Manner = Manner::Plain;
 
-impl Cli {
     fn run(&self) -> CommandResult {
         let unprivileged = session(&self.globals, Names::Full).environment.is_rootless();
         match &self.verb {
@@ -308,11 +289,6 @@ fn guess(bytes: &[u8]) -> Option<Kind> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_definition_is_sound() {
-        Cli::command().debug_assert();
-    }
 
     #[test]
     fn the_words_that_people_use_are_understood() {

@@ -4,27 +4,17 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::{CommandFactory as _, Parser, Subcommand};
+use clap::{Parser, Subcommand};
 use conex_spec::image::Platform;
 
-use super::{Outcome, parse, session};
+use super::{Tool, session};
 use crate::commands::{copy, remote_inspect};
 use crate::error::{CommandError, CommandResult, Manner};
 use crate::session::{Globals, Names};
 
 /// Images in registries and directories: copy, inspect, list tags
 #[derive(Parser, Debug)]
-#[command(
-    name = "skopeo",
-    version,
-    arg_required_else_help = true,
-    max_term_width = 110,
-    disable_version_flag = true
-)]
-struct Cli {
-    /// Print the version
-    #[arg(short = 'v', long, action = clap::ArgAction::Version)]
-    version: Option<bool>,
+pub(super) struct Cli {
     #[command(flatten)]
     globals: Globals,
     #[command(flatten)]
@@ -75,18 +65,10 @@ enum Verb {
     Absent(Vec<OsString>),
 }
 
-/// Runs a command line.
-pub(super) fn run(words: Vec<OsString>) -> Outcome {
-    let outcome = |result| Outcome { program: "skopeo".to_owned(), manner: Manner::Transfer, result };
-    let command = Cli::command().version(concat!("version ", env!("CARGO_PKG_VERSION"), " (conex)"));
-    let cli: Cli = match parse(command, words, Manner::Transfer) {
-        Ok(cli) => cli,
-        Err(result) => return outcome(result),
-    };
-    outcome(cli.run())
-}
+impl Tool for Cli {
+    const NAME: &str = "skopeo";
+    const MANNER: Manner = Manner::Transfer;
 
-impl Cli {
     fn run(&self) -> CommandResult {
         if let Some(policy) = &self.own.policy {
             let message = format!("--policy {}: signature policies are not there yet", policy.display());
@@ -127,11 +109,6 @@ impl SkopeoGlobals {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_definition_is_sound() {
-        Cli::command().debug_assert();
-    }
 
     #[test]
     fn the_words_that_people_use_are_understood() {

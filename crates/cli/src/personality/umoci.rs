@@ -4,10 +4,10 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::{CommandFactory as _, Parser, Subcommand};
+use clap::{Parser, Subcommand};
 use conex_engine::images::layout;
 
-use super::{Outcome, parse, session};
+use super::{Tool, session};
 use crate::commands::bundle;
 use crate::error::{CommandError, CommandResult, Context as _, Manner};
 use crate::output;
@@ -15,17 +15,7 @@ use crate::session::{Globals, Names};
 
 /// Images in OCI layouts: unpack, list
 #[derive(Parser, Debug)]
-#[command(
-    name = "umoci",
-    version,
-    arg_required_else_help = true,
-    max_term_width = 110,
-    disable_version_flag = true
-)]
-struct Cli {
-    /// Print the version
-    #[arg(short = 'v', long, action = clap::ArgAction::Version)]
-    version: Option<bool>,
+pub(super) struct Cli {
     /// Accepted and without effect
     #[arg(long, hide = true, global = true)]
     verbose: bool,
@@ -55,18 +45,10 @@ struct ListArgs {
     layout: PathBuf,
 }
 
-/// Runs a command line.
-pub(super) fn run(words: Vec<OsString>) -> Outcome {
-    let outcome = |result| Outcome { program: "umoci".to_owned(), manner: Manner::Plain, result };
-    let command = Cli::command().version(concat!("version ", env!("CARGO_PKG_VERSION"), " (conex)"));
-    let cli: Cli = match parse(command, words, Manner::Plain) {
-        Ok(cli) => cli,
-        Err(result) => return outcome(result),
-    };
-    outcome(cli.run())
-}
+impl Tool for Cli {
+    const NAME: &str = "umoci";
+    const MANNER: Manner = Manner::Plain;
 
-impl Cli {
     fn run(&self) -> CommandResult {
         match &self.verb {
             Verb::Unpack(args) => bundle::run_as_umoci(args, &session(&self.globals, Names::Full)),
@@ -92,11 +74,6 @@ impl Cli {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_definition_is_sound() {
-        Cli::command().debug_assert();
-    }
 
     #[test]
     fn the_words_that_people_use_are_understood() {

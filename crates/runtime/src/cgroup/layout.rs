@@ -3,6 +3,8 @@
 
 use std::collections::BTreeMap;
 
+use conex_sys::mountinfo::{self, Mount};
+
 use crate::{Result, Wrap};
 
 /// The hierarchies in use for containers.
@@ -76,9 +78,9 @@ impl Layout {
     }
 
     /// Of several mounts of one hierarchy the first counts.
-    fn parse(mountinfo: &str, own: &str) -> Self {
+    fn parse(mounts: &str, own: &str) -> Self {
         let mut hierarchies: Vec<Hierarchy> = Vec::new();
-        for hierarchy in mountinfo.lines().filter_map(|line| mounted(line, own)) {
+        for hierarchy in mountinfo::parse(mounts).filter_map(|mount| mounted(mount, own)) {
             if !hierarchies.iter().any(|earlier| earlier.controllers == hierarchy.controllers) {
                 hierarchies.push(hierarchy);
             }
@@ -88,32 +90,24 @@ impl Layout {
     }
 }
 
-/// One line of mountinfo, if it is a cgroup mount (proc(5): `36 35 98:0 /root /point rw,… [tags] - type source super`).
-fn mounted(line: &str, own: &str) -> Option<Hierarchy> {
-    let (mount, filesystem) = line.split_once(" - ")?;
-    let mut mount = mount.split(' ').skip(3);
-    let (mount_root, mount_point) = (unescape(mount.next()?), unescape(mount.next()?));
-    let mut filesystem = filesystem.split(' ');
-    let kind = filesystem.next()?;
-    let options = filesystem.nth(1)?;
-    let (controllers, own_path) = match kind {
+/// A mount, if it is a cgroup mount.
+fn mounted(mount: Mount<'_>, own: &str) -> Option<Hierarchy> {
+    let (controllers, own_path) = match mount.kind {
         "cgroup2" => (Vec::new(), own.lines().find_map(|line| line.strip_prefix("0::"))?),
         "cgroup" => own.lines().find_map(|line| {
             let (_, rest) = line.split_once(':')?;
             let (names, path) = rest.split_once(':')?;
-            let all_there = names.split(',').all(|name| options.split(',').any(|option| option == name));
+            let all_there = names.split(',').all(|name| mount.filesystem_options.contains(&name));
             (!names.is_empty() && all_there).then(|| (names.split(',').map(String::from).collect(), path))
         })?,
         _ => return None,
     };
-    Some(Hierarchy { controllers, mount_point, mount_root, own_path: own_path.into() })
-}
-
-/// mountinfo writes space, tab, newline and backslash as octal numbers.
-fn unescape(text: &str) -> String {
-    [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")]
-        .into_iter()
-        .fold(text.into(), |text: String, (code, character)| text.replace(code, character))
+    Some(Hierarchy {
+        controllers,
+        mount_point: mount.point,
+        mount_root: mount.root,
+        own_path: own_path.into(),
+    })
 }
 
 #[cfg(test)]

@@ -9,18 +9,10 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::path::Path;
 
 use conex_sys::mount::{self, Attributes, Extent, Propagation};
+use conex_sys::mountinfo;
 
 use super::{World, in_root, missing};
 use crate::Result;
-
-/// What of a line of mountinfo counts (proc(5): `36 35 98:0 /root /point rw,… [tags] - type source super`).
-#[derive(Debug, PartialEq, Eq)]
-struct Mounted {
-    id: u64,
-    parent: u64,
-    point: String,
-    kind: String,
-}
 
 /// Hides them all.
 pub(super) fn hide(world: &World<'_>) -> Result<()> {
@@ -41,8 +33,8 @@ pub(super) fn hide(world: &World<'_>) -> Result<()> {
 }
 
 /// Where a procfs or sysfs is mounted but not below the mount `root`; the one mounted last comes first.
-fn bare(mountinfo: &str, root: u64) -> Vec<String> {
-    let mounts: Vec<_> = mountinfo.lines().filter_map(parse).collect();
+fn bare(text: &str, root: u64) -> Vec<String> {
+    let mounts: Vec<_> = mountinfo::parse(text).collect();
     let mut inside = BTreeSet::from([root]);
     // A line may stand before its parent's: as many rounds as the deepest mount has parents, at most.
     for _ in &mounts {
@@ -51,29 +43,7 @@ fn bare(mountinfo: &str, root: u64) -> Vec<String> {
         inside.extend(below);
     }
     let outside = mounts.into_iter().rev().filter(|mount| !inside.contains(&mount.id));
-    outside
-        .filter(|mount| ["proc", "sysfs"].contains(&mount.kind.as_str()))
-        .map(|mount| mount.point)
-        .collect()
-}
-
-fn parse(line: &str) -> Option<Mounted> {
-    let (place, filesystem) = line.split_once(" - ")?;
-    let place: Vec<_> = place.split(' ').collect();
-    let (id, parent) = (place.first()?.parse().ok()?, place.get(1)?.parse().ok()?);
-    Some(Mounted {
-        id,
-        parent,
-        point: unescape(place.get(4)?),
-        kind: filesystem.split(' ').next()?.to_owned(),
-    })
-}
-
-/// Space, tab, newline and backslash are octal numbers.
-fn unescape(text: &str) -> String {
-    [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")]
-        .into_iter()
-        .fold(text.into(), |text: String, (code, character)| text.replace(code, character))
+    outside.filter(|mount| ["proc", "sysfs"].contains(&mount.kind)).map(|mount| mount.point).collect()
 }
 
 #[cfg(test)]

@@ -1,11 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The mounts: what is at each destination now, from `/proc/PID/mountinfo`.
 //!
-//! ```text
-//!  36 35 98:0 /root /point rw,noatime master:1 - ext3 /dev/x rw,errors=continue
-//!  id          root  point  options            -  type source options of the file system
-//! ```
-//!
 //! A destination may be a symbolic link, and several mounts may lie on one place; so the path is resolved inside the
 //! container's root, and the kernel asked which mount that is.
 
@@ -13,6 +8,7 @@ use std::collections::BTreeMap;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
 
+use conex_sys::mountinfo::{self, Mount};
 use conex_sys::path::Root;
 
 use super::{Fact, Facts};
@@ -21,45 +17,21 @@ use crate::{Result, Wrap};
 /// What the options of a mount say of the mount, not of the file system.
 const FLAGS: [&str; 5] = ["ro", "nosuid", "nodev", "noexec", "nosymfollow"];
 
-/// One line.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Line {
-    point: String,
-    options: Vec<String>,
-    kind: String,
-}
-
-impl Line {
-    /// With its mount's id.
-    fn parse(line: &str) -> Option<(u64, Self)> {
-        let (own, filesystem) = line.split_once(" - ")?;
-        let mut own = own.split(' ');
-        let id = own.next()?.parse().ok()?;
-        let point = own.nth(3)?.replace("\\040", " ").replace("\\011", "\t").replace("\\134", "\\");
-        let options = own.next()?.split(',').map(str::to_owned).collect();
-        Some((id, Self { point, options, kind: filesystem.split(' ').next()?.to_owned() }))
-    }
-
-    fn has(&self, option: &str) -> bool {
-        self.options.iter().any(|own| own == option)
-    }
-}
-
 /// The container's tree, held by its root.
-struct Tree {
+struct Tree<'a> {
     root: Root,
-    lines: BTreeMap<u64, Line>,
+    mounts: BTreeMap<u64, Mount<'a>>,
 }
 
-impl Tree {
+impl<'a> Tree<'a> {
     /// The mount that `path` is on; `None` where there is nothing.
-    fn at(&self, path: &str) -> Option<&Line> {
+    fn at(&self, path: &str) -> Option<&Mount<'a>> {
         let place = self.root.resolve(path).ok()?;
-        self.lines.get(&mount_id(&place)?)
+        self.mounts.get(&mount_id(&place)?)
     }
 
     /// The same, if `path` is where it is mounted and not just a place on it.
-    fn mounted_at(&self, path: &str) -> Option<&Line> {
+    fn mounted_at(&self, path: &str) -> Option<&Mount<'a>> {
         let line = self.at(path)?;
         let above = Path::new(path).parent().and_then(Path::to_str)?;
         (self.at(above) != Some(line)).then_some(line)
@@ -76,11 +48,11 @@ impl Facts<'_> {
     pub(super) fn mounts(&mut self) -> Result<()> {
         let root = Root::open_host(Path::new(&format!("/proc/{}/root", self.pid)))
             .wrap(|| "open the container's root")?;
-        let lines = self.read("mountinfo")?.lines().filter_map(Line::parse).collect();
-        let tree = Tree { root, lines };
+        let text = self.read("mountinfo")?;
+        let tree = Tree { root, mounts: mountinfo::parse(&text).map(|mount| (mount.id, mount)).collect() };
         let readonly = self.config.root.as_ref().is_some_and(|root| root.readonly);
         if let Some(root) = tree.at("/") {
-            self.add("/root/readonly", readonly, root.has("ro"));
+            self.add("/root/readonly", readonly, root.options.contains(&"ro"));
         }
         for index in 0..self.config.mounts.len() {
             self.mount(index, &tree);
@@ -98,7 +70,7 @@ impl Facts<'_> {
             FLAGS.into_iter().filter(|flag| has(flag) || has(&format!("r{flag}"))).collect();
         let found = tree.mounted_at(&mount.destination);
         let agrees = found.is_some_and(|found| {
-            (any_kind || found.kind == mount.kind) && flags.iter().all(|flag| found.has(flag))
+            (any_kind || found.kind == mount.kind) && flags.iter().all(|flag| found.options.contains(flag))
         });
         let show = |kind: &str, flags: &[&str]| {
             [&*format!("{}: {kind}", mount.destination)]
@@ -111,8 +83,8 @@ impl Facts<'_> {
         let actual = match found {
             None => format!("{}: nothing is mounted there", mount.destination),
             Some(found) => {
-                let has: Vec<&str> = FLAGS.into_iter().filter(|flag| found.has(flag)).collect();
-                show(&found.kind, &has)
+                let has: Vec<&str> = FLAGS.into_iter().filter(|flag| found.options.contains(flag)).collect();
+                show(found.kind, &has)
             }
         };
         let kind = if has("bind") || has("rbind") || mount.kind.is_empty() { "bind" } else { &mount.kind };
@@ -130,7 +102,7 @@ impl Facts<'_> {
                 let holds = match (name, tree.at(path)) {
                     (_, None) => continue,
                     ("maskedPaths", Some(_)) => tree.mounted_at(path).is_some(),
-                    (_, Some(line)) => line.has("ro"),
+                    (_, Some(line)) => line.options.contains(&"ro"),
                 };
                 let actual = if holds { word } else { "open" };
                 self.add(
@@ -140,22 +112,5 @@ impl Facts<'_> {
                 );
             }
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_line_with_and_without_optional_fields() {
-        let line = |optional: &str| {
-            format!("36 35 98:0 /r /a\\040b rw,noatime{optional} - ext3 /dev/x rw,errors=continue")
-        };
-        let expected =
-            Line { point: "/a b".into(), options: vec!["rw".into(), "noatime".into()], kind: "ext3".into() };
-        assert_eq!(Line::parse(&line("")), Some((36, expected.clone())));
-        assert_eq!(Line::parse(&line(" shared:1 master:2")), Some((36, expected)));
-        assert_eq!(Line::parse("36 35"), None);
     }
 }

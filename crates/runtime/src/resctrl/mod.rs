@@ -21,6 +21,7 @@ use std::io::ErrorKind as IoErrorKind;
 use std::path::Path;
 
 use conex_spec::runtime::IntelRdt;
+use conex_sys::mountinfo;
 use serde::Serialize;
 
 pub(crate) use stats::IntelRdtStats;
@@ -101,9 +102,8 @@ pub(crate) fn mount_point() -> Result<String> {
     })
 }
 
-fn mounted(mountinfo: &str) -> Option<String> {
-    let line = mountinfo.lines().find(|line| line.contains(" - resctrl "))?;
-    line.split(' ').nth(4).map(String::from)
+fn mounted(mounts: &str) -> Option<String> {
+    mountinfo::parse(mounts).find(|mount| mount.kind == "resctrl").map(|mount| mount.point)
 }
 
 /// Puts a process, and all that it will fork, into the container's groups. Nothing to do without any.
