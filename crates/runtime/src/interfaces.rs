@@ -47,40 +47,23 @@ pub(crate) fn of_process(pid: i32) -> Result<Option<Vec<Interface>>> {
 
 fn parse(table: &str) -> Vec<Interface> {
     let rows = table.lines().filter_map(|line| line.split_once(':'));
-    rows.filter_map(|(name, counters)| {
-        let counters: Vec<u64> = counters.split_whitespace().filter_map(|word| word.parse().ok()).collect();
-        let &[
-            rx_bytes,
-            rx_packets,
-            rx_errors,
-            rx_dropped,
-            _,
-            _,
-            _,
-            _,
-            tx_bytes,
-            tx_packets,
-            tx_errors,
-            tx_dropped,
-            ..,
-        ] = counters.as_slice()
-        else {
-            return None;
-        };
-        let name = name.trim().to_owned();
-        (name != "lo").then_some(Interface {
-            name,
-            rx_bytes,
-            rx_packets,
-            rx_errors,
-            rx_dropped,
-            tx_bytes,
-            tx_packets,
-            tx_errors,
-            tx_dropped,
-        })
+    rows.filter(|(name, _)| name.trim() != "lo").filter_map(interface).collect()
+}
+
+fn interface((name, counters): (&str, &str)) -> Option<Interface> {
+    let counters: Vec<u64> = counters.split_whitespace().filter_map(|word| word.parse().ok()).collect();
+    let column = |index: usize| counters.get(index).copied();
+    Some(Interface {
+        name: name.trim().to_owned(),
+        rx_bytes: column(0)?,
+        rx_packets: column(1)?,
+        rx_errors: column(2)?,
+        rx_dropped: column(3)?,
+        tx_bytes: column(8)?,
+        tx_packets: column(9)?,
+        tx_errors: column(10)?,
+        tx_dropped: column(11)?,
     })
-    .collect()
 }
 
 #[cfg(test)]
