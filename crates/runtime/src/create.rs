@@ -29,6 +29,7 @@ use crate::plan::{
 };
 use crate::resctrl::Resctrl;
 use crate::sync::{Channel, Message};
+use crate::trace::Trace;
 use crate::{Error, ErrorKind, Result, Wrap, agent, bundle, console, delete, resctrl, sysctl};
 
 /// What `create` and `run` are asked for. All paths are absolute.
@@ -49,6 +50,7 @@ pub(crate) struct Options {
     pub sockets: u32,
     /// Nobody will be there to relay a terminal.
     pub detach: bool,
+    pub trace: Trace,
 }
 
 /// A container that waits for its start.
@@ -71,16 +73,19 @@ pub(crate) fn create_container(runtime: &Runtime, options: &Options) -> Result<C
     let bundle = options.bundle.to_string_lossy();
     // Hooks run with the bundle as their working directory.
     std::env::set_current_dir(&options.bundle).wrap(|| format!("bundle {bundle}"))?;
-    let config = bundle::load(&bundle, &options.config)?;
+    let trace = &options.trace;
+    let config = trace.span("read the configuration", || bundle::load(&bundle, &options.config))?;
     check_terminal(&config, options)?;
-    let plan = plan(&config, &request(runtime, options), &find_out(runtime)?)
+    let host = trace.span("look at the host", || find_out(runtime))?;
+    let plan = trace
+        .span("plan", || plan(&config, &request(runtime, options), &host))
         .map_err(|error| Error::new(ErrorKind::Config, error.message))?;
     runtime.warn(&plan.warnings);
 
     let mut container = Container::new(&runtime.root, &options.id)?;
     describe(&mut container, runtime, options, &config, &plan);
     let made = container.save_config(&config).and_then(|()| container.save());
-    let made = made.and_then(|()| make(runtime, options, &mut container, &plan));
+    let made = made.and_then(|()| trace.span("create", || make(runtime, options, &mut container, &plan)));
     match made {
         Ok((child, console)) => Ok(Created { container, child, console, hooks: plan.hooks }),
         Err(error) => Err(undo(runtime, container, &plan.hooks, error)),
@@ -157,7 +162,8 @@ fn make(
     if let Some(wanted) = &plan.resctrl {
         make_resctrl(container, wanted)?;
     }
-    let cgroup = Cgroup::create(&plan.cgroup).wrap(|| "cgroup")?;
+    let trace = &options.trace;
+    let cgroup = trace.span("cgroup", || Cgroup::create(&plan.cgroup)).wrap(|| "cgroup")?;
     if plan.cgroup.unit.is_none() {
         own(container, &cgroup)?;
     }
@@ -170,12 +176,13 @@ fn make(
         last_words,
         console: inside,
         entrance: cgroup.entrance().wrap(|| "cgroup")?,
-        sources: open_sources(plan)?,
+        sources: open_sources(plan, trace)?,
         proc: Procfs::of_host()?,
         state: container.state(Status::Creating),
         stays_dumpable: plan.id_maps.is_some() && credentials::effective_user() != 0,
         becomes_root: plan.id_maps.is_some() || joins_user_namespace,
         enters_root: false,
+        clock: trace.clock(),
     };
     let join = plan.join.iter().map(|one| launch::open_namespace(&one.path, one.kind));
     let join = join.collect::<Result<Vec<_>>>()?;
@@ -198,7 +205,8 @@ fn make(
         None if plan.cgroup.unit.is_some() => Place::Adopted(&mut start_unit),
         None => Place::Inherited,
     };
-    let (child, channel) = launch::launch(&birth, place, |channel| init::run(plan, &inherited, channel))?;
+    let body = |channel| init::run(plan, &inherited, channel);
+    let (child, channel) = trace.span(plan.birth(), || launch::launch(&birth, place, body))?;
     let cgroup = scope.unwrap_or(cgroup);
     let wrap = || "unable to start container process";
     let raised =
@@ -236,14 +244,15 @@ fn raise(
 ) -> Result<()> {
     container.set_init(child.pid)?;
     for action in &plan.after_clone {
-        after_clone(action, plan, container, child.pid).wrap(|| action)?;
+        let done = options.trace.span(action, || after_clone(action, plan, container, child.pid));
+        done.wrap(|| action)?;
     }
     if let Some(socket) = &options.pidfd_socket {
         let socket = socket::connect(socket)?;
         socket::send(socket.as_fd(), b"standard", Some(child.pidfd.as_fd()))?;
     }
     channel.tell(&Message::Go)?;
-    answer_until_ready(container, plan, child, channel)?;
+    answer_until_ready(container, plan, child, channel, &options.trace)?;
     container.reveal_fifo()?;
     if let Some(path) = &options.pid_file {
         file::replace_until_reboot(path, child.pid.to_string().as_bytes(), 0o644)
@@ -253,7 +262,13 @@ fn raise(
     Ok(())
 }
 
-fn answer_until_ready(container: &Container, plan: &Plan, child: &Child, channel: &Channel) -> Result<()> {
+fn answer_until_ready(
+    container: &Container,
+    plan: &Plan,
+    child: &Child,
+    channel: &Channel,
+    trace: &Trace,
+) -> Result<()> {
     loop {
         match channel.receive()? {
             Some(Message::Ready) => return Ok(()),
@@ -262,7 +277,7 @@ fn answer_until_ready(container: &Container, plan: &Plan, child: &Child, channel
                     Some(Step::Ask(question)) => question,
                     _ => return Err(Error::new(ErrorKind::Os, format!("step {step} asks nothing"))),
                 };
-                answer(question, container, child)?;
+                trace.span(question, || answer(question, container, child))?;
                 channel.tell(&Message::Done)?;
             }
             Some(Message::Listener(step, descriptor)) => {
@@ -270,6 +285,7 @@ fn answer_until_ready(container: &Container, plan: &Plan, child: &Child, channel
                 agent::hand_over(plan, step, &descriptor, child.pid, state)?;
                 channel.tell(&Message::Done)?;
             }
+            Some(Message::Traced(step, span)) => trace.told(plan, step, span),
             Some(Message::Failed(error)) => return Err(error.wrap("error during container init")),
             Some(other) => return Err(Error::new(ErrorKind::Os, format!("unexpected message {other:?}"))),
             None => return Err(Error::new(ErrorKind::Os, "container init died without a word")),
@@ -309,22 +325,25 @@ fn make_fifo(container: &Container) -> Result<OwnedFd> {
     Ok(OwnedFd::from(fifo))
 }
 
-fn open_sources(plan: &Plan) -> Result<Vec<OwnedFd>> {
+fn open_sources(plan: &Plan, trace: &Trace) -> Result<Vec<OwnedFd>> {
     plan.before_clone
         .iter()
         .filter_map(|work| match work {
-            BeforeClone::OpenSource { source, recursive, idmap } => Some((source, recursive, idmap)),
+            BeforeClone::OpenSource { source, recursive, idmap } => {
+                Some(trace.span(work, || open_source(source, *recursive, idmap.as_ref())))
+            }
             BeforeClone::SetAffinity { .. } => None,
         })
-        .map(|(source, recursive, idmap)| {
-            let extent = if *recursive { Extent::Tree } else { Extent::One };
-            let opened = mount::clone_host(Path::new(source), extent)?;
-            if let Some(idmap) = idmap {
-                map_ids(&opened, idmap).wrap(|| format!("map the ids of {source}"))?;
-            }
-            Ok(opened)
-        })
         .collect()
+}
+
+fn open_source(source: &str, recursive: bool, idmap: Option<&IdMap>) -> Result<OwnedFd> {
+    let extent = if recursive { Extent::Tree } else { Extent::One };
+    let opened = mount::clone_host(Path::new(source), extent)?;
+    if let Some(idmap) = idmap {
+        map_ids(&opened, idmap).wrap(|| format!("map the ids of {source}"))?;
+    }
+    Ok(opened)
 }
 
 fn map_ids(opened: &OwnedFd, idmap: &IdMap) -> Result<()> {

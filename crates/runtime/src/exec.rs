@@ -22,6 +22,7 @@ use crate::init::{self, Inherited};
 use crate::launch::{self, Birth, Join, Place};
 use crate::plan::{AfterClone, BeforeClone, Plan, Question, Request, Step, plan_exec};
 use crate::sync::{Channel, Message};
+use crate::trace::Trace;
 use crate::{Error, ErrorKind, Result, Wrap, agent, bundle, console, create, resctrl};
 
 /// What `exec` is asked for.
@@ -48,6 +49,7 @@ pub(crate) struct Entry {
     /// `path`, or `controller,controller:path`.
     pub cgroup: Vec<String>,
     pub ignore_paused: bool,
+    pub trace: Trace,
 }
 
 /// `uid` or `uid:gid`, whole numbers and nothing else: a partial read must never end as 0.
@@ -87,7 +89,8 @@ pub(crate) fn exec(runtime: &Runtime, id: &str, entry: &Entry) -> Result<i32> {
         sockets: entry.sockets,
         ..Request::default()
     };
-    let plan = plan_exec(&config, &process, &request, &create::find_out(runtime)?)
+    let host = entry.trace.span("look at the host", || create::find_out(runtime))?;
+    let plan = plan_exec(&config, &process, &request, &host)
         .map_err(|error| Error::new(ErrorKind::Config, error.message))?;
     runtime.warn(&plan.warnings);
     let (child, console) = enter(&container, &config, &plan, entry).map_err(|error| {
@@ -96,7 +99,7 @@ pub(crate) fn exec(runtime: &Runtime, id: &str, entry: &Entry) -> Result<i32> {
         if ended { error.wrap("container not running") } else { error }
     })?;
     let Some(foreground) = foreground else { return Ok(0) };
-    Ok(foreground.wait(&child, console)?.code())
+    Ok(entry.trace.span("wait for the end", || foreground.wait(&child, console))?.code())
 }
 
 /// The process of a file, or the container's own with other words.
@@ -172,6 +175,7 @@ fn enter(
         stays_dumpable: false,
         becomes_root: config.has_namespace(NamespaceKind::User),
         enters_root: true,
+        clock: entry.trace.clock(),
     };
     let birth = Birth {
         join: Join::Process(target, flags),
@@ -188,7 +192,11 @@ fn enter(
     let body = |channel| init::run(plan, &inherited, channel);
     // Somewhere else only if nobody has said where.
     let elsewhere = entry.cgroup.is_empty().then_some(container.record.init_process_pid);
-    let (child, channel) = launch_inside(&birth, &cgroup, elsewhere, container.record.rootless, &body)?;
+    let rootless = container.record.rootless;
+    let launched = entry
+        .trace
+        .span("clone in the container", || launch_inside(&birth, &cgroup, elsewhere, rootless, &body));
+    let (child, channel) = launched?;
     let wrap = || "unable to start container process";
     if let Err(error) = raise(container, plan, entry, &child, &channel) {
         // It may be gone already, which is why there is an error.
@@ -312,6 +320,7 @@ fn raise(
                 agent::hand_over(plan, step, &descriptor, child.pid, state)?;
                 channel.tell(&Message::Done)?;
             }
+            Some(Message::Traced(step, span)) => entry.trace.told(plan, step, span),
             Some(Message::Failed(error)) => return Err(error),
             other => {
                 return Err(Error::new(ErrorKind::Os, format!("unexpected end of the set-up: {other:?}")));

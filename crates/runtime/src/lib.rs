@@ -43,6 +43,7 @@ mod start;
 mod state;
 mod sync;
 mod sysctl;
+mod trace;
 mod update;
 
 pub use error::{Error, ErrorKind, Result, Wrap};

@@ -29,16 +29,16 @@ pub(crate) fn run(runtime: &Runtime, options: &Options, keep: Keep) -> Result<i3
         Some(Foreground::new()?)
     };
     let created = create_container(runtime, options)?;
-    let started =
-        release(&created.container).and_then(|fifo| watch(&created.container, &created.hooks, &fifo));
+    let (container, hooks, trace) = (&created.container, &created.hooks, &options.trace);
+    let started = trace.span("start", || release(container).and_then(|fifo| watch(container, hooks, &fifo)));
     if let Err(error) = started {
         delete::destroy(runtime, created.container, &created.hooks)?;
         return Err(error);
     }
     let Some(foreground) = foreground else { return Ok(0) };
-    let exit = foreground.wait(&created.child, created.console)?;
+    let exit = trace.span("wait for the end", || foreground.wait(&created.child, created.console))?;
     if !keep.keep {
-        delete::destroy(runtime, created.container, &created.hooks)?;
+        trace.span("delete", || delete::destroy(runtime, created.container, &created.hooks))?;
     }
     Ok(exit.code())
 }

@@ -9,6 +9,7 @@
 //!     │ ─────────────────────────────── Go ─────────────────────────────────────────────────► │ walks the plan
 //!     │ ◄────────────────────────────── Ask(step) ─────────────────────────────────────────── │
 //!     │   runs hooks, raises limits                                                           │
+//!     │ ◄────────────────────────────── Traced(step, span) ── with `--trace`, after each step │
 //!     │ ◄────────────────────────────── Listener(step) + descriptor ───────────────────────── │
 //!     │   tells the agent                                                                     │
 //!     │ ─────────────────────────────── Done ───────────────────────────────────────────────► │
@@ -20,6 +21,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use conex_sys::{Errno, socket};
 
+use crate::trace::Span;
 use crate::{Error, ErrorKind, Result};
 
 /// One end of the conversation.
@@ -39,6 +41,8 @@ pub(crate) enum Message {
     Ask(usize),
     /// From init: the filter of this step is in force, and this is where its notifications come from.
     Listener(usize, OwnedFd),
+    /// From init: the step of this number took from here to there.
+    Traced(usize, Span),
     /// From init: everything up to the start is done.
     Ready,
     /// From anybody: it is over.
@@ -123,6 +127,10 @@ fn encode(message: &Message) -> Vec<u8> {
         Message::Born(pid) => [b"b", pid.to_ne_bytes().as_slice()].concat(),
         Message::Ask(step) => [b"a", step.to_ne_bytes().as_slice()].concat(),
         Message::Listener(step, _) => [b"l", step.to_ne_bytes().as_slice()].concat(),
+        Message::Traced(step, span) => {
+            let numbers = [*step as u64, span.begin, span.end];
+            std::iter::once(b't').chain(numbers.into_iter().flat_map(u64::to_ne_bytes)).collect()
+        }
         Message::Failed(error) => {
             let errno = error.errno().map_or(0, Errno::raw_os_error);
             let text = error.to_string();
@@ -145,6 +153,12 @@ fn decode(bytes: &[u8], passed: Option<OwnedFd>) -> Result<Message> {
         b'l' => {
             let step = usize::from_ne_bytes(content.try_into().map_err(|_| garbled())?);
             Ok(Message::Listener(step, passed.ok_or_else(garbled)?))
+        }
+        b't' => {
+            let (numbers, _) = content.as_chunks::<8>();
+            let [step, begin, end] = numbers else { return Err(garbled()) };
+            let [step, begin, end] = [step, begin, end].map(|bytes| u64::from_ne_bytes(*bytes));
+            Ok(Message::Traced(usize::try_from(step).map_err(|_| garbled())?, Span { begin, end }))
         }
         b'f' => {
             let (kind, content) = content.split_first().ok_or_else(garbled)?;
@@ -174,9 +188,12 @@ mod tests {
 
     #[test]
     fn garbage_is_an_error_and_no_panic() {
-        for bytes in [&b""[..], b"x", b"a", b"ab", b"f", b"f\xff", b"f\x00\x01"] {
+        for bytes in [&b""[..], b"x", b"a", b"ab", b"f", b"f\xff", b"f\x00\x01", b"t1234567"] {
             decode(bytes, None).unwrap_err();
         }
         assert!(matches!(decode(&encode(&Message::Ask(7)), None).unwrap(), Message::Ask(7)));
+        let span = Span { begin: 3, end: u64::MAX };
+        let back = decode(&encode(&Message::Traced(7, span)), None).unwrap();
+        assert!(matches!(back, Message::Traced(7, same) if same == span));
     }
 }

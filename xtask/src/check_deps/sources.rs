@@ -70,6 +70,7 @@ const PROMISES: [Promise; 5] = [
             ("crates/runtime/src/cli/log.rs", "a log grows"),
             ("crates/runtime/src/create.rs", "a file of procfs"),
             ("crates/runtime/src/monitor/log.rs", "a log grows"),
+            ("crates/runtime/src/trace.rs", "a trace grows, and is worth reading when it was cut off"),
             ("crates/serve/src/storage/mod.rs", "an empty file: its name is what counts"),
         ],
     },

@@ -7,6 +7,7 @@ use super::grammar::{Flag, Parsed, usage};
 use super::pattern::Pattern;
 use super::{Format, Runtime};
 use crate::create::Options;
+use crate::trace::Trace;
 use crate::{Error, ErrorKind, Result, Wrap, container, spec};
 
 /// A flag with a value.
@@ -34,6 +35,8 @@ pub(super) const NO_PIVOT: Flag = switch("no-pivot", "do not use pivot_root (for
 pub(super) const NO_NEW_KEYRING: Flag = switch("no-new-keyring", "keep the caller's session keyring");
 pub(super) const CONFIG: Flag =
     option("config", "FILE", "read FILE of the bundle (default: config.json)").or('f');
+pub(super) const TRACE: Flag =
+    option("trace", "FILE", "write there what each step took, for chrome://tracing or Perfetto");
 pub(super) const REGEX: Flag =
     switch("regex", "ID is a regular expression: every container that it is found in").or('r');
 
@@ -51,7 +54,13 @@ pub(super) fn options(parsed: &Parsed) -> Result<Options> {
         preserve_fds: preserved(parsed)?,
         sockets: listening(),
         detach: parsed.has("detach"),
+        trace: trace(parsed)?,
     })
+}
+
+/// Nothing is recorded without the flag.
+pub(super) fn trace(parsed: &Parsed) -> Result<Trace> {
+    parsed.value("trace").map_or(Ok(Trace::default()), |path| Trace::begin(path.as_ref()))
 }
 
 /// The descriptors that were asked for, and the sockets that the caller listens on (sd_listen_fds(3)).

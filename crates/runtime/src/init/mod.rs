@@ -38,6 +38,7 @@ use conex_sys::{credentials, network, process, seccomp, signal, socket};
 use crate::cgroup::Entrance;
 use crate::plan::{AfterClone, HookMoment, Plan, Question, SeccompStep, Step};
 use crate::sync::{Channel, Message};
+use crate::trace::{Clock, Span};
 use crate::{Error, ErrorKind, Result, Wrap, console, hooks};
 
 pub(crate) use identity::{kernel_limit, set_affinity};
@@ -65,6 +66,8 @@ pub(crate) struct Inherited {
     pub(crate) becomes_root: bool,
     /// The namespaces that were joined have brought the container's root (`exec`).
     pub(crate) enters_root: bool,
+    /// With `--trace`: the parent is told what each step took.
+    pub(crate) clock: Option<Clock>,
 }
 
 impl Inherited {
@@ -161,13 +164,24 @@ fn walk(world: &mut World<'_>) -> Result<()> {
     let steps = &world.plan.steps;
     let count = steps.len();
     for (index, step) in steps.iter().enumerate() {
-        do_step(world, index, step).map_err(|error| match error.kind() {
+        let begin = world.inherited.clock.map(Clock::now);
+        let done = do_step(world, index, step);
+        tell_time(world, index, begin);
+        done.map_err(|error| match error.kind() {
             // What the user wrote is wrong, not the set-up: the message is the one that callers look for.
             ErrorKind::Program => error,
             _ => error.wrap(format_args!("step {} of {count}: {step}", index + 1)),
         })?;
     }
     Ok(())
+}
+
+/// With the same system call that "ready" needs, so that no filter is in the way.
+fn tell_time(world: &World<'_>, step: usize, begin: Option<u64>) {
+    if let (Some(begin), Some(clock), Some(channel)) = (begin, world.inherited.clock, &world.channel) {
+        // A parent that is gone is met at the next question.
+        drop(channel.send(&Message::Traced(step, Span { begin, end: clock.now() })));
+    }
 }
 
 fn do_step(world: &mut World<'_>, index: usize, step: &Step) -> Result<()> {

@@ -3,8 +3,8 @@
 
 use super::Verb;
 use crate::cli::flags::{
-    BUNDLE, CONFIG, CONSOLE_SOCKET, NO_NEW_KEYRING, NO_PIVOT, PID_FILE, PIDFD_SOCKET, PRESERVE_FDS, failed,
-    options, switch,
+    BUNDLE, CONFIG, CONSOLE_SOCKET, NO_NEW_KEYRING, NO_PIVOT, PID_FILE, PIDFD_SOCKET, PRESERVE_FDS, TRACE,
+    failed, options, switch,
 };
 use crate::create;
 
@@ -19,6 +19,7 @@ pub(super) const VERB: Verb = Verb {
         NO_NEW_KEYRING,
         PRESERVE_FDS,
         CONFIG,
+        TRACE,
         switch("no-subreaper", ""),
     ],
     usage: "[flags] ID",

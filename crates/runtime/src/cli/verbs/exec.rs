@@ -4,8 +4,8 @@
 use super::{ANY, Verb};
 use crate::Result;
 use crate::cli::flags::{
-    CONSOLE_SOCKET, DETACH, PID_FILE, PIDFD_SOCKET, PRESERVE_FDS, absolute, listening, option, preserved,
-    switch,
+    CONSOLE_SOCKET, DETACH, PID_FILE, PIDFD_SOCKET, PRESERVE_FDS, TRACE, absolute, listening, option,
+    preserved, switch, trace,
 };
 use crate::cli::grammar::{Order, Parsed};
 use crate::exec::{self, Entry};
@@ -30,6 +30,7 @@ pub(super) const VERB: Verb = Verb {
         PRESERVE_FDS,
         option("cgroup", "[CONTROLLER,...:]PATH", "run in this sub-cgroup of the container (repeatable)"),
         switch("ignore-paused", "also enter a paused container"),
+        TRACE,
         switch("no-subreaper", ""),
     ],
     order: Order::UpTo(1),
@@ -67,5 +68,6 @@ fn entry(parsed: &Parsed) -> Result<Entry> {
         sockets: listening(),
         cgroup: words("cgroup"),
         ignore_paused: parsed.has("ignore-paused"),
+        trace: trace(parsed)?,
     })
 }

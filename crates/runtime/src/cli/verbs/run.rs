@@ -4,7 +4,7 @@
 use super::Verb;
 use crate::cli::flags::{
     BUNDLE, CONFIG, CONSOLE_SOCKET, DETACH, NO_NEW_KEYRING, NO_PIVOT, PID_FILE, PIDFD_SOCKET, PRESERVE_FDS,
-    failed, options, switch,
+    TRACE, failed, options, switch,
 };
 use crate::run::{self, Keep};
 
@@ -22,6 +22,7 @@ pub(super) const VERB: Verb = Verb {
         NO_NEW_KEYRING,
         PRESERVE_FDS,
         CONFIG,
+        TRACE,
     ],
     usage: "[flags] ID",
     help: "create and start",

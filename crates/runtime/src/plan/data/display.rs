@@ -19,12 +19,7 @@ impl fmt::Display for Plan {
         writeln!(f, "cgroup")?;
         writeln!(f, "      {}", self.cgroup)?;
         numbered(f, "before clone, on the host", &self.before_clone)?;
-        let created: Vec<_> = self.create.iter().map(|kind| kind.name()).collect();
-        writeln!(
-            f,
-            "clone with new namespaces: {}",
-            if created.is_empty() { "none".into() } else { created.join(" ") }
-        )?;
+        writeln!(f, "{}", self.birth())?;
         for joined in &self.join {
             writeln!(f, "      join {} of {}", joined.kind, joined.path)?;
         }
@@ -48,6 +43,17 @@ impl fmt::Display for Plan {
             }
         }
         self.warnings.iter().try_for_each(|warning| writeln!(f, "warning: {warning}"))
+    }
+}
+
+impl Plan {
+    /// The line of the clone.
+    pub fn birth(&self) -> impl fmt::Display {
+        fmt::from_fn(|f| {
+            let created: Vec<_> = self.create.iter().map(|kind| kind.name()).collect();
+            let created = if created.is_empty() { "none".into() } else { created.join(" ") };
+            write!(f, "clone with new namespaces: {created}")
+        })
     }
 }
 
