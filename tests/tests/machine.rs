@@ -74,18 +74,6 @@ fn vm_limits_are_the_kernels_on_pure_cgroup_v2() {
 }
 
 #[test]
-fn vm_systemd_delegates_to_a_users_service() {
-    let machine = Machine { system: System::Systemd, ..Machine::default() };
-    let script = "echo first: $(cat /proc/1/comm), is $(systemctl is-system-running --wait)
-        stat --file-system --format 'cgroup: %T' /sys/fs/cgroup
-        as-user sh -c 'id -un; mkdir /sys/fs/cgroup$(cut -d: -f3 /proc/self/cgroup)/mine && echo made'
-        as-user sh -c 'exit 7'";
-    let output = needs!(machine.run(script)).output.exits(7);
-    let lines: Vec<&str> = output.stdout.lines().collect();
-    assert_eq!(lines, ["first: systemd, is running", "cgroup: cgroup2fs", "user", "made"], "{output}");
-}
-
-#[test]
 fn vm_selinux_enforces_debians_policy() {
     let machine = Machine { system: System::Systemd, selinux: true, ..Machine::default() };
     let script = "getenforce; id -Z; runcon system_u:system_r:getty_t:s0 cat /etc/shadow && echo read";

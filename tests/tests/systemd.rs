@@ -49,7 +49,7 @@ say follows "$($runtime exec one cat /proc/self/cgroup)"
 try delete $runtime delete --force one
 say gone "$(systemctl show -P LoadState eng-one.scope) $(ls -d $group 2>&1 | grep -c 'No such')"
 
-say alone "$(timeout 60 conex-runtime --cgroup-manager systemd run --bundle alone two) $?"
+say alone "$(timeout 60 conex-runtime --cgroup-manager systemd run --bundle alone two)"
 say default "$($runtime run --bundle default three)"
 say bus "$(DBUS_SYSTEM_BUS_ADDRESS=unix:path=/run/dbus/./system_bus_socket $runtime run --bundle default four)"
 say 'no bus' "$(DBUS_SYSTEM_BUS_ADDRESS=unix:path=/nowhere $runtime run --bundle default five 2>&1 | grep -o 'cannot reach systemd: .*directory')"
@@ -121,7 +121,7 @@ still open: yes
 frozen: 1
 follows: 0::/cx.slice/cx-pod.slice/eng-one.scope/below
 gone: not-found 1
-alone: 0::/system.slice/runc-two.scope 0
+alone: 0::/system.slice/runc-two.scope
 default: 0::/system.slice/runc-three.scope
 bus: 0::/system.slice/runc-four.scope
 no bus: cannot reach systemd: connect(\"/nowhere\"): no such file or directory
@@ -133,6 +133,111 @@ failed unit: not-found
 wrong: Cannot set property NoSuchThing
 inject failed: 137 Killed
 left: 0 cgroups, 0 containers
+"#;
+
+/// As an ordinary user, within a service of theirs.
+const USER: &str = r#"
+top=/sys/fs/cgroup
+group=/user.slice/user-1000.slice/user@1000.service/my.slice/my-pod.slice/eng-one.scope
+properties() { systemctl --user show "$@"; }
+say me "$(id -un) $(cat $top/user.slice/user-1000.slice/user@1000.service/cgroup.controllers)"
+try create $runtime create --bundle limited --pid-file /tmp/pid one
+say procs "$(cat $top$group/cgroup.procs)" | sed "s/ $(cat /tmp/pid)$/ init/"
+properties eng-one.scope -p Slice,ControlGroup,Delegate,MemoryMax,TasksMax,CPUWeight,CPUQuotaPerSecUSec
+for file in memory.max memory.high pids.max cpu.max cpu.weight; do value $top$group $file; done
+try start $runtime start one
+say exec "$($runtime exec one cat /proc/self/cgroup)"
+try update $runtime update --memory 67108864 --pids-limit 33 one
+systemctl --user daemon-reload
+properties eng-one.scope -p MemoryMax,TasksMax | sed 's/^/then /'
+for file in memory.max pids.max; do value $top$group $file; done | sed 's/^/then /'
+try pause $runtime pause one
+say frozen "$(cat $top$group/cgroup.freeze)"
+try resume $runtime resume one
+say stats "$($runtime events --stats one | grep -o '"limit":67108864')"
+say ps "$($runtime ps --format json one)" | sed "s/$(cat /tmp/pid)/init/"
+try delete $runtime delete --force one
+say gone "$(properties -P LoadState eng-one.scope) $(ls -d $top$group 2>&1 | grep -c 'No such')"
+
+# Whoever asks is found by the directory of the session alone, and by the address alone.
+say session "$(env -u DBUS_SESSION_BUS_ADDRESS $runtime run --bundle default two)"
+say bus "$(DBUS_SESSION_BUS_ADDRESS=unix:path=/run/user/1000/./bus $runtime run --bundle default three)"
+say 'root of a user namespace' "$(unshare --user --map-root-user $runtime run --bundle inside four)"
+say neither "$(env -u DBUS_SESSION_BUS_ADDRESS -u XDG_RUNTIME_DIR $runtime --root /tmp/state run --bundle default five 2>&1 | grep -o 'cannot reach systemd: .*enable-linger')"
+
+# What memory there is not to be had beyond is real.
+$runtime run --bundle hog hog; say hog $?
+# A controller that nobody has passed on to the user.
+say weight "$($runtime run --bundle weight weight 2>&1 | grep -o 'the io controller is not to be had here')"
+
+# Nobody writes a cgroup.procs but systemd.
+try strace strace -f -e trace=open,openat,creat -o /tmp/calls $runtime run --bundle default six > /dev/null
+say 'calls seen' "$(grep -c default/config.json /tmp/calls)"
+say 'writers of cgroup.procs' "$(grep -c 'cgroup.procs.*O_\(WRONLY\|RDWR\)' /tmp/calls)"
+
+# By the files of a cgroup that is the user's, without systemd.
+own=$(cut -d: -f3 /proc/self/cgroup)
+mkdir $top$own/mine
+echo $$ > $top$own/mine/cgroup.procs
+try files timeout 60 conex-runtime create --bundle files files
+for file in memory.max pids.max; do value $top$own/files $file; done
+try 'start by files' timeout 60 conex-runtime start files
+say inside "$(timeout 60 conex-runtime exec files cat /proc/self/cgroup)" | sed "s|$own|own|"
+try 'delete by files' timeout 60 conex-runtime delete --force files
+say left "$(find $top/user.slice -name 'runc-*' -o -name 'eng-*' -o -name files | wc -l) cgroups, $(systemctl --user list-units --all --no-legend 'runc-*' 'eng-*' | wc -l) units, $($runtime list -q | wc -l) containers"
+"#;
+
+/// The same user outside of what their systemd rules: in a cgroup of the system's.
+const OUTSIDE: &str = r#"
+say here "$(cat /proc/self/cgroup)"
+try create $runtime create --bundle sleeping --pid-file /tmp/pid seven
+try start $runtime start seven
+say init "$(cat /proc/$(cat /tmp/pid)/cgroup)"
+say exec "$($runtime exec seven cat /proc/self/cgroup)"
+try delete $runtime delete --force seven
+say gone "$(find /sys/fs/cgroup/user.slice -name 'runc-*' | wc -l)"
+"#;
+
+const USER_SAYS: &str = r#"
+me: user cpu memory pids
+procs: init
+Slice=my-pod.slice
+ControlGroup=/user.slice/user-1000.slice/user@1000.service/my.slice/my-pod.slice/eng-one.scope
+Delegate=yes
+CPUWeight=59
+CPUQuotaPerSecUSec=500ms
+MemoryMax=33554432
+TasksMax=17
+memory.max: 33554432
+memory.high: 31457280
+pids.max: 17
+cpu.max: 50000 100000
+cpu.weight: 59
+exec: 0::/user.slice/user-1000.slice/user@1000.service/my.slice/my-pod.slice/eng-one.scope
+then MemoryMax=67108864
+then TasksMax=33
+then memory.max: 67108864
+then pids.max: 33
+frozen: 1
+stats: "limit":67108864
+ps: [init]
+gone: not-found 1
+session: 0::/user.slice/user-1000.slice/user@1000.service/user.slice/runc-two.scope
+bus: 0::/user.slice/user-1000.slice/user@1000.service/user.slice/runc-three.scope
+root of a user namespace: 0::/user.slice/user-1000.slice/user@1000.service/user.slice/runc-four.scope
+neither: cannot reach systemd: no address is known (for a user: log in so that $XDG_RUNTIME_DIR is set, or `loginctl enable-linger
+hog: 137
+weight: the io controller is not to be had here
+calls seen: 1
+writers of cgroup.procs: 0
+memory.max: 33554432
+pids.max: 17
+inside: 0::own/files
+left: 0 cgroups, 0 units, 0 containers
+here: 0::/system.slice/vm.service
+init: 0::/user.slice/user-1000.slice/user@1000.service/user.slice/runc-seven.scope
+exec: 0::/user.slice/user-1000.slice/user@1000.service/user.slice/runc-seven.scope
+gone: 0
 "#;
 
 /// A runtime, its bundles and the machine they are for.
@@ -198,5 +303,60 @@ fn vm_scopes_of_the_system() {
     }));
     let output = needs!(run(&sandbox, SYSTEM));
     assert_said(&output, SYSTEM_SAYS);
+    sandbox.finish();
+}
+
+/// A container of an ordinary user, who is root in there.
+fn rootless(config: &mut serde_json::Value) {
+    let one = json!([{ "containerID": 0, "hostID": 1000, "size": 1 }]);
+    config["linux"]["uidMappings"] = one.clone();
+    config["linux"]["gidMappings"] = one;
+    config["linux"]["namespaces"].as_array_mut().expect("a list").push(json!({ "type": "user" }));
+}
+
+#[test]
+fn vm_scopes_of_a_user() {
+    needs!(require::program("qemu-system-x86_64"));
+    let sandbox = Sandbox::new();
+    let own = ["cat", "/proc/self/cgroup"];
+    let limits = json!({
+        "memory": { "limit": 33_554_432 },
+        "pids": { "limit": 17 },
+        "cpu": { "quota": 50_000, "period": 100_000, "shares": 512 },
+        "unified": { "memory.high": "31457280" },
+    });
+    needs!(bundle(&sandbox, "limited", &["sleep", "1000"], |config| {
+        rootless(config);
+        config["linux"]["cgroupsPath"] = "my-pod.slice:eng:one".into();
+        config["linux"]["resources"] = limits.clone();
+    }));
+    needs!(bundle(&sandbox, "default", &own, rootless));
+    needs!(bundle(&sandbox, "sleeping", &["sleep", "1000"], rootless));
+    needs!(bundle(&sandbox, "inside", &own, |_| {}));
+    needs!(bundle(&sandbox, "hog", &["tail", "/dev/zero"], |config| {
+        rootless(config);
+        config["linux"]["resources"] = json!({ "memory": { "limit": 33_554_432 } });
+    }));
+    needs!(bundle(&sandbox, "weight", &own, |config| {
+        rootless(config);
+        config["linux"]["resources"] = json!({ "unified": { "io.weight": "10" } });
+    }));
+    needs!(bundle(&sandbox, "files", &["sleep", "1000"], |config| {
+        rootless(config);
+        config["linux"]["resources"] = limits.clone();
+    }));
+    let script = |name: &str, text: &str| {
+        std::fs::write(sandbox.path("machine").join(name), format!("{PRELUDE}{text}"))
+            .expect("write a script");
+    };
+    script("user", USER);
+    script("outside", OUTSIDE);
+    let output = needs!(run(
+        &sandbox,
+        "chown -R user /share; chmod 755 /share; as-user sh user
+         setpriv --reuid=1000 --regid=1000 --init-groups env -u DBUS_SESSION_BUS_ADDRESS \
+             XDG_RUNTIME_DIR=/run/user/1000 USER=user HOME=/home/user sh outside",
+    ));
+    assert_said(&output, USER_SAYS);
     sandbox.finish();
 }

@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use super::initramfs::Archive;
 use super::kernel::{self, Kernel};
 use super::running::Running;
-use super::{Machine, System, root, share, units};
+use super::{Machine, System, cache, root, share, units};
 use crate::busybox;
 use crate::require::{Requirement, program};
 
@@ -17,7 +17,7 @@ const PARAMETERS: &str = "console=ttyS0 quiet panic=-1 mitigations=off no5lvl no
     rcupdate.rcu_expedited=1 cryptomgr.notests tsc=reliable no_timer_check audit=0 cgroup_no_v1=all \
     systemd.unit=multi-user.target systemd.show_status=no";
 impl Machine {
-    /// Boots it; the command starts as soon as its system is up.
+    /// Boots it when no other machine runs; the command starts as soon as its system is up.
     pub fn boot(&self, command: &[&str]) -> Requirement<Running> {
         let qemu = program("qemu-system-x86_64")?;
         let kernel = kernel::fetch(self.kernel.as_deref())?;
@@ -42,7 +42,7 @@ impl Machine {
         self.disks(&kernel, files.path(), &mut machine)?;
         let errors = File::create(path("qemu")).map_err(|error| error.to_string())?;
         machine.stdin(Stdio::null()).stdout(Stdio::null()).stderr(errors);
-        Running::start(machine, files, self, command.join(" "))
+        Running::start(machine, files, self, command.join(" "), cache::turn()?)
     }
 
     /// Each disk with its name as serial number, by which `/init` finds it.

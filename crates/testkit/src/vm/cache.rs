@@ -17,22 +17,35 @@ const LIMIT: Duration = Duration::from_secs(900);
 /// The directory of this name. When it is not there yet, `make` fills it under a temporary name, and nobody else
 /// meanwhile.
 pub(super) fn kept(name: &str, make: impl FnOnce(&Path) -> Requirement) -> Requirement<PathBuf> {
-    let own = || binaries::target_directory().join("vm");
-    let cache = std::env::var_os("CONEX_VM_CACHE").map_or_else(own, PathBuf::from);
-    let kept = cache.join(name);
+    let kept = cache().join(name);
     if kept.exists() {
         return Ok(kept);
     }
-    let io = |error: std::io::Error| format!("{}: {error}", cache.display());
-    fs::create_dir_all(&cache).map_err(io)?;
-    let lock = File::create(cache.join("lock")).map_err(io)?;
-    lock.lock().map_err(io)?;
+    let _lock = locked("lock")?;
     if !kept.exists() {
-        let scratch = tempfile::tempdir_in(&cache).map_err(io)?;
+        let io = |error: std::io::Error| format!("{}: {error}", kept.display());
+        let scratch = tempfile::tempdir_in(cache()).map_err(io)?;
         make(scratch.path())?;
         fs::rename(scratch.path(), &kept).map_err(io)?;
     }
     Ok(kept)
+}
+
+/// Waits until no other machine runs; as long as the file is open, none does. Two that are emulated on the same
+/// processors take longer than one after the other, and then tests run out of time.
+pub(super) fn turn() -> Requirement<File> {
+    locked("turn")
+}
+
+fn locked(name: &str) -> Requirement<File> {
+    let path = cache().join(name);
+    let made = fs::create_dir_all(cache()).and_then(|()| File::create(&path));
+    made.and_then(|file| file.lock().map(|()| file)).map_err(|error| format!("{}: {error}", path.display()))
+}
+
+fn cache() -> PathBuf {
+    let own = || binaries::target_directory().join("vm");
+    std::env::var_os("CONEX_VM_CACHE").map_or_else(own, PathBuf::from)
 }
 
 /// Runs a shell script in a directory; its stdout.

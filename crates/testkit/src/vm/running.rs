@@ -34,6 +34,7 @@ pub struct Running {
     share: Option<PathBuf>,
     command: String,
     end: Instant,
+    _turn: File,
 }
 
 /// What a command in a machine did.
@@ -50,11 +51,12 @@ impl Running {
         files: tempfile::TempDir,
         machine: &Machine,
         command: String,
+        turn: File,
     ) -> Requirement<Self> {
         let streams = [Tail::of(&files.path().join("stdout"))?, Tail::of(&files.path().join("stderr"))?];
         let qemu = qemu.spawn().map_err(|error| format!("cannot start QEMU: {error}"))?;
         let end = Instant::now() + machine.limit;
-        Ok(Self { qemu, files, streams, share: machine.share.clone(), command, end })
+        Ok(Self { qemu, files, streams, share: machine.share.clone(), command, end, _turn: turn })
     }
 
     /// Waits for the command's end, showing what it says as it comes; an error when it does not end in time, or the
