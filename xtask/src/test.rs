@@ -92,7 +92,8 @@ fn left_nothing(before: &Traces) -> Result<()> {
 
 /// Prints skips, failures and the closing count; an error when something failed.
 fn finish(tally: &Tally, must: &[String]) -> Result<()> {
-    println!();
+    let slowest = tally.slowest(12).into_iter().map(|(seconds, name)| format!("{name} {seconds:.0} s"));
+    println!("\nthe slowest: {}\n", slowest.collect::<Vec<_>>().join(", "));
     for (test, reason) in &tally.skipped {
         println!("SKIP {test}: {reason}");
     }

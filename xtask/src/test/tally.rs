@@ -6,13 +6,16 @@ use std::collections::BTreeMap;
 /// The tiers that a host may lack.
 pub const TIERS: [&str; 3] = ["userns", "root", "vm"];
 
-#[derive(Debug, Default, PartialEq)]
+#[derive(Debug, Default)]
 pub struct Tally {
     /// As libtest counts: a test that skips itself is among them.
     pub passed: usize,
     pub failed: Vec<String>,
     /// Test → reason.
     pub skipped: BTreeMap<String, String>,
+    /// Seconds of each program of tests.
+    pub seconds: Vec<(f64, String)>,
+    program: String,
     ignored: usize,
     failures: bool,
 }
@@ -24,8 +27,13 @@ impl Tally {
             self.skip(rest);
             return false;
         }
+        if let Some(program) = line.trim_start().strip_prefix("Running ") {
+            self.program = program_name(program).to_owned();
+        }
         if let Some(counts) = line.strip_prefix("test result: ") {
             self.failures = false;
+            let seconds = counts.rsplit(' ').next().and_then(|text| text.trim_end_matches('s').parse().ok());
+            self.seconds.extend(seconds.map(|seconds| (seconds, self.program.clone())));
             self.passed += count(counts, "passed");
             self.ignored += count(counts, "ignored");
             return counts.starts_with("FAILED");
@@ -48,6 +56,14 @@ impl Tally {
         self.skipped.insert(test.to_owned(), reason.to_owned());
     }
 
+    /// Where the time goes: the programs of tests that took longest, the slowest first.
+    pub fn slowest(&self, most: usize) -> Vec<(f64, String)> {
+        let mut sorted = self.seconds.clone();
+        sorted.sort_by(|one, other| other.0.total_cmp(&one.0));
+        sorted.truncate(most);
+        sorted
+    }
+
     /// How many of those that skipped themselves libtest has counted as passed.
     pub fn skipped_as_passed(&self) -> usize {
         self.skipped.len().saturating_sub(self.ignored)
@@ -63,6 +79,12 @@ impl Tally {
     }
 }
 
+/// `tests/killed.rs (target/debug/deps/killed-3f2a)` → `killed`.
+fn program_name(text: &str) -> &str {
+    let path = text.rsplit(['(', '/']).next().unwrap_or(text);
+    path.rsplit_once('-').map_or(path, |(name, _)| name)
+}
+
 /// `ok. 5 passed; 0 failed; …` → 5.
 fn count(counts: &str, what: &str) -> usize {
     let words: Vec<&str> = counts.split([' ', ';']).filter(|word| !word.is_empty()).collect();
@@ -75,6 +97,8 @@ mod tests {
     use super::*;
 
     const OUTPUT: &str = "\
+     Running tests/tree.rs (target/debug/deps/tree-0f3a)
+
 running 4 tests
 test apply::opaque ... ok
 test apply::slow ... ignored
@@ -88,7 +112,7 @@ left behind
 failures:
     apply::climbs
 
-test result: FAILED. 2 passed; 1 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.01s
+test result: FAILED. 2 passed; 1 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.31s
 
 running 1 test
 test result: ok. 1 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.00s
@@ -106,6 +130,7 @@ SKIP demo::root_mounts: no runc on this host: apt-get install runc
         assert_eq!(tally.skipped_as_passed(), 1);
         assert_eq!(tally.forbidden_skips(&["root".into()]), ["demo::root_mounts"]);
         assert_eq!(tally.forbidden_skips(&["vm".into()]), [""; 0]);
+        assert_eq!(tally.slowest(1), [(0.31, "tree".to_owned())]);
         assert!(shown.contains(&"left behind") && !shown.contains(&"running 1 test"));
     }
 }
