@@ -30,6 +30,28 @@ fn limited(sandbox: &Sandbox, script: &str, resources: &Value) -> require::Requi
     Ok(sandbox.runtime(["run", &id]).run())
 }
 
+/// And what the runtime held open to get it there is not held by who waits for the start.
+#[test]
+fn root_a_limit_of_no_process_is_one_of_one() {
+    needs!(require::root());
+    let sandbox = Sandbox::new();
+    let id = sandbox.id("c");
+    let mut bundle = needs!(Bundle::create(&sandbox.work(), &["sleep", "1000"]));
+    bundle.change(|config| {
+        config["linux"]["cgroupsPath"] = format!("/{id}").into();
+        config["linux"]["resources"] = json!({ "pids": { "limit": 0 } });
+    });
+    sandbox.runtime(["create", "--pid-file", "pid", &id]).run().success();
+    let limit = std::fs::read_to_string(directory(&id, "pids").join("pids.max")).unwrap();
+    assert_eq!(limit, "1\n");
+    let pid = std::fs::read_to_string(bundle.path.join("pid")).unwrap();
+    let open = std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap();
+    let open: Vec<_> = open.map(|fd| std::fs::read_link(fd.unwrap().path()).unwrap()).collect();
+    assert!(!open.iter().any(|file| file.starts_with("/sys/fs/cgroup")), "{open:?}");
+    sandbox.runtime(["delete", "--force", &id]).run().success();
+    sandbox.finish();
+}
+
 #[test]
 fn root_limits_stand_in_the_kernels_files() {
     needs!(require::root());

@@ -235,6 +235,54 @@ fn root_namespaces_of_another_container_can_be_joined() {
     sandbox.finish();
 }
 
+/// A user namespace, one that it owns, and one that it does not own: the one can only be joined after it, the other
+/// only before.
+#[test]
+fn root_namespaces_are_joined_whoever_owns_them() {
+    needs!(require::root());
+    let sandbox = Sandbox::new();
+    let mut bundle = needs!(Bundle::create(&sandbox.work(), &["sleep", "1000"]));
+    bundle.change(|config| {
+        let linux = &mut config["linux"];
+        linux["namespaces"]
+            .as_array_mut()
+            .unwrap()
+            .extend([json!({ "type": "user" }), json!({ "type": "time" })]);
+        linux["uidMappings"] = json!([{ "containerID": 0, "hostID": 500_000, "size": 65_536 }]);
+        linux["gidMappings"] = linux["uidMappings"].clone();
+        linux["timeOffsets"] = json!({ "boottime": { "secs": 100_000_000, "nanosecs": 0 } });
+    });
+    let first = sandbox.id("pod");
+    sandbox.runtime(["run", "-d", "--pid-file", "pid", &first]).run().success();
+    let pid = fs::read_to_string(bundle.path.join("pid")).unwrap();
+    bundle.change(|config| {
+        let linux = &mut config["linux"];
+        for property in ["uidMappings", "gidMappings", "timeOffsets"] {
+            linux.as_object_mut().unwrap().remove(property);
+        }
+        for namespace in linux["namespaces"].as_array_mut().unwrap() {
+            match namespace["type"].as_str().unwrap() {
+                kind @ ("user" | "time" | "ipc") => {
+                    namespace["path"] = json!(format!("/proc/{pid}/ns/{kind}"))
+                }
+                // Of the host's users, as seen by who starts this.
+                "network" => namespace["path"] = json!("/proc/self/ns/net"),
+                _ => {}
+            }
+        }
+        config["mounts"].as_array_mut().unwrap().retain(|mount| mount["type"] != "sysfs");
+        let script = "for n in user time ipc; do readlink /proc/self/ns/$n; done; cut -d. -f1 /proc/uptime";
+        config["process"]["args"] = json!(["sh", "-c", script]);
+    });
+    let output = sandbox.runtime(["run", &sandbox.id("member")]).run().success();
+    let lines: Vec<_> = output.stdout.lines().collect();
+    let theirs = ["user", "time", "ipc"].map(|name| fs::read_link(format!("/proc/{pid}/ns/{name}")).unwrap());
+    assert_eq!(lines[..3], theirs.map(|link| link.display().to_string()), "{output}");
+    assert!(lines[3].parse::<u64>().unwrap() > 100_000_000, "{output}");
+    sandbox.runtime(["delete", "-f", &first]).run().success();
+    sandbox.finish();
+}
+
 #[test]
 fn root_no_descriptor_and_no_variable_of_the_caller_leaks() {
     needs!(require::root());

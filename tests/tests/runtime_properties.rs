@@ -76,6 +76,10 @@ fn root_memory_policies() {
         sandbox.finish();
     }
     let sandbox = Sandbox::new();
+    let policy = json!({ "mode": "INTERLEAVE", "nodes": "0-7", "flags": ["MPOL_F_ANY"] });
+    let output = needs!(inside(&sandbox, "true", |config| config["linux"]["memoryPolicy"] = policy)).exits(1);
+    assert!(output.stderr.contains("/linux/memoryPolicy/mode: invalid memory policy mode: "), "{output}");
+    assert!(output.stderr.contains("/linux/memoryPolicy/flags/0: invalid memory policy flag: "), "{output}");
     let policy = json!({ "mode": "MPOL_BIND", "nodes": "0-x" });
     let output = needs!(inside(&sandbox, "true", |config| config["linux"]["memoryPolicy"] = policy)).exits(1);
     assert!(output.stderr.contains("/linux/memoryPolicy/nodes: must be a list such as"), "{output}");
@@ -283,6 +287,49 @@ fn root_exec_runs_on_the_cpus_it_is_given() {
         assert_eq!(output.stdout, format!("Cpus_allowed_list:\t{wanted}\n"));
     }
     sandbox.runtime(["delete", "--force", &id]).run().success();
+    sandbox.finish();
+}
+
+/// Neither at the start nor by `exec`: the caller may be bound to where it does its work.
+#[test]
+fn root_a_callers_cpus_are_not_the_containers() {
+    needs!(require::root());
+    let own = fs::read_to_string("/proc/self/status").unwrap();
+    let own = own.lines().find(|line| line.starts_with("Cpus_allowed_list:")).unwrap();
+    if !own.ends_with(":\t0") && !own.contains(":\t0-") {
+        return require::print_skip("root_a_callers_cpus_are_not_the_containers", "needs the first CPU");
+    }
+    let taskset = needs!(require::program("taskset"));
+    let sandbox = Sandbox::new();
+    let script = "grep Cpus_allowed_list: /proc/self/status > /cpus; exec sleep 1000";
+    let bundle = needs!(Bundle::create(&sandbox.work(), &["sh", "-c", script]));
+    let id = sandbox.id("a");
+    let bound = |words: &[&str]| {
+        let mut command = sandbox.command(&taskset);
+        command.args(["-c", "0"]).arg(sandbox.programs().join("conex-runtime"));
+        command.arg("--root").arg(sandbox.path("run/runtime")).args(words).run().success().stdout
+    };
+    bound(&["run", "--detach", &id]);
+    let script = "until grep : /cpus; do sleep 0.1; done; grep Cpus_allowed_list: /proc/self/status";
+    assert_eq!(bound(&["exec", &id, "sh", "-c", script]), format!("{own}\n{own}\n"), "{bundle:?}");
+    sandbox.runtime(["delete", "--force", &id]).run().success();
+    sandbox.finish();
+}
+
+/// sched_setattr(2) refuses a deadline to who may not run everywhere.
+#[test]
+fn root_a_deadline_needs_all_cpus() {
+    needs!(require::root());
+    if !fs::read_to_string("/proc/self/status").unwrap().contains("Cpus_allowed_list:\t0-") {
+        return require::print_skip("root_a_deadline_needs_all_cpus", "needs two CPUs from 0 on");
+    }
+    let sandbox = Sandbox::new();
+    let output = needs!(inside(&sandbox, "true", |config| {
+        config["linux"]["resources"] = json!({ "cpu": { "cpus": "0" } });
+        config["process"]["scheduler"] = json!({ "policy": "SCHED_DEADLINE", "runtime": 42000, "deadline": 1_000_000, "period": 1_000_000 });
+    }));
+    let words = "process scheduler can't be used together with AllowedCPUs";
+    assert!(output.exits(1).stderr.contains(words));
     sandbox.finish();
 }
 

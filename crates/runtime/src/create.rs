@@ -381,7 +381,7 @@ fn after_clone(action: &AfterClone, plan: &Plan, container: &Container, pid: i32
         AfterClone::WriteIdMaps => plan.id_maps.as_ref().map_or(Ok(()), |maps| write_id_maps(maps, pid)),
         AfterClone::AdjustOomScore { value } => adjust_oom_score(pid, *value),
         // It walks in by itself, if it was not born there, and then sees to its processors.
-        AfterClone::EnterCgroup | AfterClone::SetAffinity { .. } => Ok(()),
+        AfterClone::EnterCgroup | AfterClone::SetAffinity { .. } | AfterClone::FreeAffinity => Ok(()),
         AfterClone::MoveNetDevice { host_name, name } => {
             // One that is joined may not be joined yet.
             let joined = plan.join.iter().find(|one| one.kind == NamespaceKind::Network);

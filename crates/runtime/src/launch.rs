@@ -22,7 +22,7 @@ use conex_spec::runtime::{NamespaceKind, TimeOffset};
 use conex_sys::namespace::{self, Kind};
 use conex_sys::process::{self, Child, Spawn};
 use conex_sys::procfs::Procfs;
-use conex_sys::socket;
+use conex_sys::{Errno, socket};
 
 use crate::sync::{Channel, Message};
 use crate::{Error, ErrorKind, Result, Wrap};
@@ -47,7 +47,7 @@ pub(crate) struct Birth<'a> {
 pub(crate) enum Join {
     #[default]
     Nothing,
-    /// One by one, in this order.
+    /// One by one.
     Files(Vec<(OwnedFd, Kind)>),
     /// All these of one process at once.
     Process(OwnedFd, u64),
@@ -61,15 +61,29 @@ impl Join {
     fn run(&self) -> Result<()> {
         match self {
             Self::Nothing => Ok(()),
-            Self::Files(files) => files.iter().try_for_each(|(file, kind)| {
-                namespace::join(file.as_fd(), *kind)
-                    .wrap(|| format!("join the {} namespace", kind.file_name()))
-            }),
+            Self::Files(files) => join_files(files),
             Self::Process(pidfd, flags) => {
                 namespace::join_process(pidfd.as_fd(), *flags).wrap(|| "join the container's namespaces")
             }
         }
     }
+}
+
+/// A user namespace is joined as early as nothing is refused for it: what is owned outside of it can only be joined
+/// before, what it owns, by a caller without privilege outside, only after.
+fn join_files(files: &[(OwnedFd, Kind)]) -> Result<()> {
+    let join = |(file, kind): &(OwnedFd, Kind)| {
+        namespace::join(file.as_fd(), *kind).wrap(|| format!("join the {} namespace", kind.file_name()))
+    };
+    let (user, others): (Vec<_>, Vec<_>) = files.iter().partition(|(_, kind)| *kind == Kind::User);
+    let mut later = Vec::new();
+    for other in others {
+        match join(other) {
+            Err(error) if !user.is_empty() && error.errno() == Some(Errno::PERM) => later.push(other),
+            outcome => outcome?,
+        }
+    }
+    user.into_iter().chain(later).try_for_each(join)
 }
 
 /// The kernel's kind of the specification's.

@@ -257,7 +257,7 @@ pub fn change(mount: BorrowedFd<'_>, change: &Change<'_>) -> Result<()> {
     check(returned).map(drop).call(|| format!("mount_setattr({}, {change:?})", show(&mount)))
 }
 
-/// The attributes that one mount has now, and the type of its filesystem (statfs `f_type`).
+/// The attributes that one mount has now.
 pub fn attributes_of(at: BorrowedFd<'_>) -> Result<Attributes> {
     let flags = rustix::fs::fstatvfs(at).call(|| format!("fstatvfs({})", show(&at)))?.f_flag;
     use rustix::fs::StatVfsMountFlags as Have;
@@ -266,8 +266,13 @@ pub fn attributes_of(at: BorrowedFd<'_>) -> Result<Attributes> {
         (Have::NOSUID, Attributes::MOUNT_ATTR_NOSUID),
         (Have::NODEV, Attributes::MOUNT_ATTR_NODEV),
         (Have::NOEXEC, Attributes::MOUNT_ATTR_NOEXEC),
+        (Have::NOATIME, Attributes::MOUNT_ATTR_NOATIME),
+        (Have::NODIRATIME, Attributes::MOUNT_ATTR_NODIRATIME),
     ];
-    Ok(pairs.into_iter().filter(|(have, _)| flags.contains(*have)).map(|(_, attribute)| attribute).collect())
+    let named = pairs.into_iter().filter(|(have, _)| flags.contains(*have)).map(|(_, attribute)| attribute);
+    // Of the three kinds of access times relatime is 0, and strictatime has no name in statfs.
+    let strict = !flags.intersects(Have::NOATIME | Have::RELATIME);
+    Ok(named.chain(strict.then_some(Attributes::MOUNT_ATTR_STRICTATIME)).collect())
 }
 
 /// Changes the propagation of the mount at `path`: `/`, or `.` for where the process stands.

@@ -116,6 +116,17 @@ fn close_all_but(mut first: u32, keep: &[BorrowedFd<'_>]) {
     }
 }
 
+/// Closes some of what a child of [`spawn`] was given to keep. Their owners, copies of the parent's, must not be used
+/// there any more. KERNEL(5.9); what an older one leaves open is close-on-exec.
+pub fn close_inherited<'a>(descriptors: impl Iterator<Item = BorrowedFd<'a>>) {
+    let mut numbers: Vec<_> = descriptors.map(|descriptor| descriptor.as_raw_fd()).collect();
+    numbers.sort_unstable();
+    for run in numbers.chunk_by(|left, right| left + 1 == *right) {
+        // SAFETY: the owners in this process are copies that by the contract above are neither used nor dropped.
+        unsafe { libc::syscall(libc::SYS_close_range, run[0], run[run.len() - 1], 0) };
+    }
+}
+
 /// unshare(2) of what threads share does nothing in a process with a single one, and is refused (`EINVAL`) in others.
 fn is_single_threaded() -> bool {
     // SAFETY: with CLONE_THREAD alone the call only checks, it never changes anything.

@@ -120,6 +120,17 @@ pub fn set_affinity(pid: i32, cpus: &[u32]) -> Result<()> {
     check(returned).map(drop).call(|| format!("sched_setaffinity({pid}, {cpus:?})"))
 }
 
+/// sched_setaffinity(2) of the calling process: every CPU of the machine that its cgroup has.
+pub fn free_affinity() -> Result<()> {
+    /// More than the kernel can be built for; what it has not, it ignores.
+    const MOST_CPUS: usize = 8192;
+    let mask = [u64::MAX; MOST_CPUS / 64];
+    // SAFETY: the kernel reads exactly the bytes of `mask`.
+    let returned =
+        unsafe { libc::syscall(libc::SYS_sched_setaffinity, 0, size_of_val(&mask), mask.as_ptr()) };
+    check(returned).map(drop).call(|| "sched_setaffinity(0, all)".to_owned())
+}
+
 /// set_mempolicy(2): `mode` with its flags, and the NUMA nodes.
 pub fn set_memory_policy(mode: u32, nodes: &[u32]) -> Result<()> {
     if nodes.iter().any(|node| *node >= 1024) {

@@ -45,7 +45,7 @@ impl Cgroup {
 }
 
 impl Entrance {
-    /// What the new process must keep open until it has walked in.
+    /// What the new process must keep open until it has walked in, and then has no business with.
     pub fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         self.doors.iter().map(|(_, door)| door.as_fd())
     }

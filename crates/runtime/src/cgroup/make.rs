@@ -106,9 +106,9 @@ impl Cgroup {
     }
 
     /// The process that makes the container's counts as long as it is there. A limit of a single one leaves no room
-    /// for both: it is lifted until [`Cgroup::close`].
+    /// for both: it is lifted until [`Cgroup::close`]. (v1 counts nobody who walks in.)
     pub(super) fn leave_ajar(&self, resources: &Resources) -> Result<()> {
-        match self.directories.get("") {
+        match self.directory_to_be_born_in() {
             Some(directory) if is_for_one(resources) => directory::write(directory, "pids.max", "max"),
             _ => Ok(()),
         }
@@ -116,7 +116,7 @@ impl Cgroup {
 
     /// The container's first process is born.
     pub fn close(&self, plan: &CgroupPlan) -> Result<()> {
-        match self.directories.get("") {
+        match self.directory_to_be_born_in() {
             Some(directory) if is_for_one(&plan.resources) && self.is_entered_at_birth() => {
                 directory::write(directory, "pids.max", "1")
             }

@@ -94,7 +94,7 @@ pub(super) fn set_capabilities(sets: &Capabilities) -> Result<()> {
     Ok(credentials::set_ambient_capabilities(sets.ambient.0)?)
 }
 
-pub(super) fn set_scheduler(scheduler: &Scheduler) -> Result<()> {
+pub(super) fn set_scheduler(world: &World<'_>, scheduler: &Scheduler) -> Result<()> {
     let policy = match scheduler.policy {
         SchedulerPolicy::SchedOther => 0,
         SchedulerPolicy::SchedFifo => 1,
@@ -123,7 +123,14 @@ pub(super) fn set_scheduler(scheduler: &Scheduler) -> Result<()> {
         period: scheduler.period,
         ..Scheduling::default()
     };
-    Ok(sched::set_scheduling(&wanted)?)
+    let bound = !world.plan.cgroup.resources.cpu.cpus.is_empty();
+    sched::set_scheduling(&wanted).map_err(|error| match error.errno() {
+        // sched_setattr(2): a deadline can only be kept on all CPUs. Callers know the sentence.
+        Errno::PERM if bound => {
+            Error::from(error).wrap("process scheduler can't be used together with AllowedCPUs")
+        }
+        _ => error.into(),
+    })
 }
 
 pub(super) fn set_io_priority(priority: &IoPriority) -> Result<()> {

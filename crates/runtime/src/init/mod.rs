@@ -33,7 +33,7 @@ use conex_spec::runtime::{NamespaceKind, State, Status};
 use conex_sys::namespace::{self, Kind};
 use conex_sys::path::Root;
 use conex_sys::procfs::Procfs;
-use conex_sys::{credentials, network, process, seccomp, signal, socket};
+use conex_sys::{credentials, network, process, sched, seccomp, signal, socket};
 
 use crate::cgroup::Entrance;
 use crate::plan::{AfterClone, HookMoment, Plan, Question, SeccompStep, Step};
@@ -153,9 +153,16 @@ fn begin(world: &mut World<'_>) -> Result<()> {
 
 /// Then the processors: coming into a cpuset changes them.
 fn enter_cgroups(world: &World<'_>) -> Result<()> {
-    world.inherited.entrance.walk_in().wrap(|| AfterClone::EnterCgroup)?;
+    let entrance = &world.inherited.entrance;
+    entrance.walk_in().wrap(|| AfterClone::EnterCgroup)?;
+    process::close_inherited(entrance.descriptors());
     world.plan.after_clone.iter().try_for_each(|action| match action {
         AfterClone::SetAffinity { cpus } => set_affinity(cpus).wrap(|| action),
+        AfterClone::FreeAffinity => {
+            // A sandbox around the runtime may refuse it. Then the container has what its caller has, and no more.
+            drop(sched::free_affinity());
+            Ok(())
+        }
         _ => Ok(()),
     })
 }
@@ -170,6 +177,10 @@ fn walk(world: &mut World<'_>) -> Result<()> {
         done.map_err(|error| match error.kind() {
             // What the user wrote is wrong, not the set-up: the message is the one that callers look for.
             ErrorKind::Program => error,
+            // Callers know the two words.
+            _ if matches!(step, Step::Mount(_)) => {
+                error.wrap(format_args!("error mounting: step {} of {count}: {step}", index + 1))
+            }
             _ => error.wrap(format_args!("step {} of {count}: {step}", index + 1)),
         })?;
     }
@@ -216,7 +227,7 @@ fn do_step(world: &mut World<'_>, index: usize, step: &Step) -> Result<()> {
         Step::ReadonlyPath { path } => hide::make_readonly(world, path),
         Step::MaskPaths { paths, label } => hide::mask(world, paths, label),
         Step::NoNewPrivileges => Ok(process::set_no_new_privileges()?),
-        Step::Scheduler(scheduler) => identity::set_scheduler(scheduler),
+        Step::Scheduler(scheduler) => identity::set_scheduler(world, scheduler),
         Step::IoPriority(priority) => identity::set_io_priority(priority),
         Step::Personality { domain } => identity::set_personality(*domain),
         Step::MemoryPolicy(policy) => identity::set_memory_policy(policy),

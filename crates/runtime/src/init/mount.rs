@@ -11,7 +11,7 @@ use conex_sys::{Errno, path};
 
 use super::root::propagation;
 use super::{World, copy_up, hide, in_root, missing};
-use crate::plan::{Mount, MountAttr, MountSource, Propagation, TargetRule};
+use crate::plan::{ACCESS_TIME, LOCKABLE, Mount, MountAttr, MountSource, Propagation, TargetRule};
 use crate::{Error, ErrorKind, Result};
 
 /// What a file below /proc may be covered with by a configuration (LXCFS and the like); everything else there could
@@ -129,14 +129,35 @@ fn with_flags(source: OwnedFd, wanted: &Mount) -> Result<OwnedFd> {
     if wanted.attr == MountAttr::default() {
         return Ok(source);
     }
+    if wanted.keeps_locks {
+        refuse_to_unlock(&source, wanted.attr)?;
+    }
     let exactly = MountAttr { clear: wanted.attr.clear | wanted.reset, ..wanted.attr };
     match mount::change(source.as_fd(), &attributes(exactly, Extent::One)) {
-        Err(error) if wanted.reset != 0 && error.errno() == Errno::PERM => {
-            mount::change(source.as_fd(), &attributes(wanted.attr, Extent::One))?;
+        Err(error) if wanted.reset & LOCKABLE != 0 && error.errno() == Errno::PERM => {
+            let clear = wanted.attr.clear | wanted.reset & !LOCKABLE;
+            mount::change(source.as_fd(), &attributes(MountAttr { clear, ..wanted.attr }, Extent::One))?;
         }
         outcome => outcome?,
     }
     Ok(source)
+}
+
+/// The source was opened outside of the container's user namespace, where the kernel had locked nothing: the answer
+/// that it would have given inside.
+fn refuse_to_unlock(source: &OwnedFd, wanted: MountAttr) -> Result<()> {
+    let have = u64::from(mount::attributes_of(source.as_fd())?.bits());
+    let lifts = wanted.clear & have & LOCKABLE != 0;
+    let other_times = wanted.clear & ACCESS_TIME != 0 && wanted.set & ACCESS_TIME != have & ACCESS_TIME;
+    if !lifts && !other_times {
+        return Ok(());
+    }
+    let what = "the source's mount has flags that a container with a user namespace cannot take away";
+    Err(Error::received(
+        ErrorKind::Os,
+        format!("{what}: operation not permitted"),
+        Errno::PERM.raw_os_error(),
+    ))
 }
 
 /// A tmpfs without a mode takes that of the directory it covers.

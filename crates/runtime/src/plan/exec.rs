@@ -41,6 +41,9 @@ pub fn plan_exec(
         }
     }
     let mut after_clone = vec![AfterClone::EnterCgroup];
+    if process.exec_cpu_affinity.is_none() {
+        after_clone.push(AfterClone::FreeAffinity);
+    }
     after_clone.extend(draft.linux().intel_rdt.as_ref().map(|_| AfterClone::EnterResctrl));
     after_clone.extend(process.oom_score_adj.map(|value| AfterClone::AdjustOomScore { value }));
     let (mut before_clone, steps, warnings) = (draft.before_clone, draft.steps, draft.warnings);

@@ -42,6 +42,7 @@ pub use exec::plan_exec;
 
 use crate::resctrl::Resctrl;
 pub use mount_options::NAMES as MOUNT_OPTIONS;
+pub(crate) use mount_options::{ACCESS_TIME, LOCKABLE};
 
 /// What the caller of `create` says besides the configuration.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

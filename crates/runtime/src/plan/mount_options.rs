@@ -14,10 +14,19 @@ pub(super) const STRICTATIME: u64 = 0x20;
 pub(super) const NODIRATIME: u64 = 0x80;
 pub(super) const NOSYMFOLLOW: u64 = 0x20_0000;
 
+/// All that is said about access times.
+pub(crate) const ACCESS_TIME: u64 = ATIME | NODIRATIME;
+/// What mount_namespaces(7) calls locked, once a mount goes into a less privileged namespace; and [`ACCESS_TIME`].
+pub(crate) const LOCKABLE: u64 = RDONLY | NOSUID | NODEV | NOEXEC;
+
 /// What one word means.
 enum Meaning {
     Set(u64),
     Clear(u64),
+    /// The kernel's field of four bits, as a whole: mount(8) leaves it alone, or writes all of it.
+    AccessTime(u64),
+    /// Only takes back the word that it negates.
+    NoAccessTime(u64),
     RecursiveSet(u64),
     RecursiveClear(u64),
     Propagate(PropagationKind, bool),
@@ -40,11 +49,11 @@ use PropagationKind::{Private, Shared, Slave, Unbindable};
 /// Every word but filesystem-specific ones, sorted.
 const WORDS: &[(&str, Meaning)] = &[
     ("async", ClearSuper("sync")),
-    ("atime", Clear(NOATIME)),
+    ("atime", NoAccessTime(NOATIME)),
     ("bind", Bind),
     ("defaults", Nothing),
     ("dev", Clear(NODEV)),
-    ("diratime", Clear(NODIRATIME)),
+    ("diratime", NoAccessTime(NODIRATIME)),
     ("dirsync", Super("dirsync")),
     ("exec", Clear(NOEXEC)),
     ("idmap", IdMap),
@@ -52,15 +61,15 @@ const WORDS: &[(&str, Meaning)] = &[
     ("lazytime", Super("lazytime")),
     ("loud", Nothing),
     ("mand", Super("mand")),
-    ("noatime", Set(NOATIME)),
+    ("noatime", AccessTime(NOATIME)),
     ("nodev", Set(NODEV)),
-    ("nodiratime", Set(NODIRATIME)),
+    ("nodiratime", AccessTime(NODIRATIME)),
     ("noexec", Set(NOEXEC)),
     ("noiversion", ClearSuper("iversion")),
     ("nolazytime", ClearSuper("lazytime")),
     ("nomand", ClearSuper("mand")),
     ("norelatime", Nothing),
-    ("nostrictatime", Clear(STRICTATIME)),
+    ("nostrictatime", NoAccessTime(STRICTATIME)),
     ("nosuid", Set(NOSUID)),
     ("nosymfollow", Set(NOSYMFOLLOW)),
     ("private", Propagate(Private, false)),
@@ -68,7 +77,7 @@ const WORDS: &[(&str, Meaning)] = &[
     ("rbind", RecursiveBind),
     ("rdev", RecursiveClear(NODEV)),
     ("rdiratime", RecursiveClear(NODIRATIME)),
-    ("relatime", Clear(NOATIME | STRICTATIME)),
+    ("relatime", AccessTime(0)),
     ("remount", Remount),
     ("rexec", RecursiveClear(NOEXEC)),
     ("ridmap", RecursiveIdMap),
@@ -95,7 +104,7 @@ const WORDS: &[(&str, Meaning)] = &[
     ("shared", Propagate(Shared, false)),
     ("silent", Nothing),
     ("slave", Propagate(Slave, false)),
-    ("strictatime", Set(STRICTATIME)),
+    ("strictatime", AccessTime(STRICTATIME)),
     ("suid", Clear(NOSUID)),
     ("symfollow", Clear(NOSYMFOLLOW)),
     ("sync", Super("sync")),
@@ -142,6 +151,12 @@ impl Options {
         match *meaning {
             Set(bits) => set(&mut self.attr, bits),
             Clear(bits) => clear(&mut self.attr, bits),
+            AccessTime(bits) => {
+                let kept = if bits == NODIRATIME { self.attr.set } else { self.attr.set & !ATIME };
+                self.attr.set = kept | bits;
+                self.attr.clear |= ACCESS_TIME;
+            }
+            NoAccessTime(bits) => self.attr.set &= !bits,
             RecursiveSet(bits) => set(&mut self.recursive_attr, bits),
             RecursiveClear(bits) => clear(&mut self.recursive_attr, bits),
             Propagate(kind, recursive) => self.propagation.push(Propagation { kind, recursive }),
@@ -219,8 +234,12 @@ mod tests {
     fn later_words_win() {
         assert_eq!(parse("ro,rw").attr, MountAttr { set: 0, clear: RDONLY });
         assert_eq!(parse("suid,nosuid").attr, MountAttr { set: NOSUID, clear: 0 });
-        assert_eq!(parse("noatime,strictatime").attr, MountAttr { set: STRICTATIME, clear: ATIME });
-        assert_eq!(parse("strictatime,relatime").attr, MountAttr { set: 0, clear: ATIME });
+        let access_time = |set| MountAttr { set, clear: ACCESS_TIME };
+        assert_eq!(parse("noatime,strictatime").attr, access_time(STRICTATIME));
+        assert_eq!(parse("strictatime,relatime").attr, access_time(0));
+        assert_eq!(parse("nodiratime,noatime").attr, access_time(NODIRATIME | NOATIME));
+        assert_eq!(parse("strictatime,nodiratime,diratime").attr, access_time(STRICTATIME));
+        assert_eq!(parse("atime,diratime,nostrictatime").attr, MountAttr::default());
         assert_eq!(parse("sync,async").data, []);
     }
 

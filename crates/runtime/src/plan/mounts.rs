@@ -26,7 +26,7 @@ const MOUNTABLE_BELOW_PROC: [&str; 10] = [
 impl Draft<'_> {
     pub(super) fn mount(&mut self, mount: &spec::Mount, cgroup: &CgroupPlan) -> Result<(), PlanError> {
         let options = Options::parse(&mount.options);
-        let target = clean(&mount.destination);
+        let target = self.inside(&mount.destination);
         if target == "/" {
             return Err(PlanError::new(format!("mount {}: cannot cover the root itself", mount.destination)));
         }
@@ -42,6 +42,15 @@ impl Draft<'_> {
         };
         self.steps.push(Step::Mount(planned));
         Ok(())
+    }
+
+    /// A path in the container. Some callers name it as it is on the host, behind the root filesystem's own.
+    fn inside(&self, destination: &str) -> String {
+        let (target, root) = (clean(destination), clean(&self.rootfs()));
+        match target.strip_prefix(&root) {
+            Some(inside) if inside.starts_with('/') => inside.to_owned(),
+            _ => target,
+        }
     }
 
     fn filesystem(&self, mount: &spec::Mount, target: String, options: Options) -> Mount {
@@ -64,6 +73,7 @@ impl Draft<'_> {
             target_rule: if real { TargetRule::RealDirectory } else { TargetRule::Directory },
             attr: if options.remount { options.attr } else { attr },
             reset: 0,
+            keeps_locks: false,
             recursive_attr: options.recursive_attr,
             propagation: options.propagation,
             copy_up: options.copy_up && mount.kind == "tmpfs",
@@ -75,7 +85,8 @@ impl Draft<'_> {
         let path = self.on_host(&mount.source);
         let idmap = self.idmap(mount, &options)?;
         let recursive = options.recursive_bind;
-        let source = if idmap.is_some() || self.loses_privilege() {
+        let keeps_locks = self.loses_privilege();
+        let source = if idmap.is_some() || keeps_locks {
             let index = self.before_clone.len();
             self.before_clone.push(BeforeClone::OpenSource { source: path.clone(), recursive, idmap });
             MountSource::Opened { index, path }
@@ -87,7 +98,8 @@ impl Draft<'_> {
             target,
             target_rule: TargetRule::LikeSource,
             attr: options.attr,
-            reset: reset(options.attr),
+            reset: if keeps_locks { reset(options.attr) & NOSYMFOLLOW } else { reset(options.attr) },
+            keeps_locks,
             recursive_attr: options.recursive_attr,
             propagation: options.propagation,
             copy_up: false,
@@ -141,6 +153,7 @@ impl Draft<'_> {
             target_rule: TargetRule::Directory,
             attr: MountAttr { set: options.attr.set, clear: 0 },
             reset: 0,
+            keeps_locks: false,
             recursive_attr: options.recursive_attr,
             propagation: options.propagation.clone(),
             copy_up: false,
@@ -161,6 +174,7 @@ impl Draft<'_> {
                 target_rule,
                 attr: MountAttr { set, clear: 0 },
                 reset: 0,
+                keeps_locks: false,
                 recursive_attr: MountAttr::default(),
                 propagation: options.propagation.clone(),
                 copy_up: false,
@@ -214,7 +228,7 @@ impl Draft<'_> {
     pub(super) fn remount_readonly(&mut self) {
         for mount in &self.config.mounts {
             let options = Options::parse(&mount.options);
-            let target = clean(&mount.destination);
+            let target = self.inside(&mount.destination);
             let later = !options.bind && is_made_readonly_later(&mount.kind, &target);
             if later && options.attr.set & RDONLY != 0 {
                 self.steps.push(Step::RemountReadonly {

@@ -46,7 +46,7 @@ impl Draft<'_> {
         if maps_ids {
             work.push(AfterClone::WriteIdMaps);
         }
-        work.push(AfterClone::EnterCgroup);
+        work.extend([AfterClone::EnterCgroup, AfterClone::FreeAffinity]);
         if self.linux().intel_rdt.is_some() {
             work.push(AfterClone::EnterResctrl);
         }

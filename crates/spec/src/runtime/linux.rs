@@ -3,7 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::{IdMapping, Namespace, Resources, Seccomp, is_default};
 use crate::null_is_default;
@@ -145,11 +146,23 @@ pub struct IntelRdt {
 /// set_mempolicy(2).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MemoryPolicy {
+    #[serde(deserialize_with = "memory_policy_mode")]
     pub mode: MemoryPolicyMode,
     #[serde(default, deserialize_with = "null_is_default", skip_serializing_if = "String::is_empty")]
     pub nodes: String,
-    #[serde(default, deserialize_with = "null_is_default", skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, deserialize_with = "memory_policy_flags", skip_serializing_if = "Vec::is_empty")]
     pub flags: Vec<MemoryPolicyFlag>,
+}
+
+/// Callers know the words in front.
+fn memory_policy_mode<'de, D: Deserializer<'de>>(reader: D) -> Result<MemoryPolicyMode, D::Error> {
+    MemoryPolicyMode::deserialize(reader)
+        .map_err(|error| Error::custom(format_args!("invalid memory policy mode: {error}")))
+}
+
+fn memory_policy_flags<'de, D: Deserializer<'de>>(reader: D) -> Result<Vec<MemoryPolicyFlag>, D::Error> {
+    null_is_default(reader)
+        .map_err(|error: D::Error| Error::custom(format_args!("invalid memory policy flag: {error}")))
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -259,6 +259,7 @@ impl fmt::Display for AfterClone {
             Self::EnterResctrl => f.write_str("enter the resctrl group"),
             Self::AdjustOomScore { value } => write!(f, "set oom_score_adj to {value}"),
             Self::SetAffinity { cpus } => write!(f, "let it run on CPUs {cpus}"),
+            Self::FreeAffinity => f.write_str("let it run on all CPUs of its cgroup"),
             Self::MoveNetDevice { host_name, name } if host_name == name => {
                 write!(f, "move network device {name}")
             }

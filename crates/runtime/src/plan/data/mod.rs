@@ -126,6 +126,8 @@ pub enum AfterClone {
     SetAffinity {
         cpus: String,
     },
+    /// Once it is in its cgroup: what its caller may be bound to is not the container's.
+    FreeAffinity,
     /// Rename on the way if `name` differs.
     MoveNetDevice {
         host_name: String,

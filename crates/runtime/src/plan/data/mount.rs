@@ -36,6 +36,9 @@ pub struct Mount {
     /// mount that asks for anything gets exactly what it asks for.
     #[serde(serialize_with = "words_of_reset")]
     pub reset: u64,
+    /// What the source's mount forbids stays forbidden, and its access times are kept, as if the container's user
+    /// namespace had mounted it: asking for more is an error (`EPERM`).
+    pub keeps_locks: bool,
     /// Of this mount and all below it (`rro`, `rnosuid`, …).
     pub recursive_attr: MountAttr,
     pub propagation: Vec<Propagation>,

@@ -2,7 +2,7 @@
 //! config-linux.md, and the rules that tie hostname, sysctls and paths to namespaces.
 
 use super::{Report, token};
-use crate::runtime::{Config, DeviceKind, Linux, NamespaceKind};
+use crate::runtime::{Config, DeviceKind, Linux, MemoryPolicy, MemoryPolicyMode, NamespaceKind, number_list};
 
 impl Report {
     pub(super) fn linux(&mut self, config: &Config) {
@@ -35,12 +35,25 @@ impl Report {
             }
         }
         if let Some(policy) = &linux.memory_policy {
-            self.list("/linux/memoryPolicy/nodes", &policy.nodes);
+            self.memory_policy(policy);
         }
         if let Some(seccomp) = &linux.seccomp {
             self.seccomp(seccomp);
         }
         self.no_nul("/linux/cgroupsPath", &linux.cgroups_path);
+    }
+
+    /// set_mempolicy(2): which modes are about nodes.
+    fn memory_policy(&mut self, policy: &MemoryPolicy) {
+        let at = "/linux/memoryPolicy/nodes";
+        let without_nodes = [MemoryPolicyMode::MpolDefault, MemoryPolicyMode::MpolLocal];
+        match number_list(&policy.nodes) {
+            Err(message) => self.add(at, format!("invalid memory policy node: {message}")),
+            Ok(nodes) if !nodes.is_empty() && without_nodes.contains(&policy.mode) => {
+                self.add(at, format!("mode requires 0 nodes but got {}", nodes.len()));
+            }
+            Ok(_) => {}
+        }
     }
 
     fn namespaces(&mut self, linux: &Linux) {

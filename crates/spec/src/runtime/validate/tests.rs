@@ -172,8 +172,12 @@ fn lists_and_keys_are_checked() {
         with(r#""annotations":{"":"x","a":""},"linux":{"memoryPolicy":{"mode":"MPOL_BIND","nodes":"0-"}}"#),
         [
             "/annotations: a key must not be empty",
-            "/linux/memoryPolicy/nodes: must be a list such as \"0-3,7\", got \"0-\""
+            "/linux/memoryPolicy/nodes: invalid memory policy node: must be a list such as \"0-3,7\", got \"0-\""
         ]
+    );
+    assert_eq!(
+        with(r#""linux":{"memoryPolicy":{"mode":"MPOL_LOCAL","nodes":"0-7"}}"#),
+        ["/linux/memoryPolicy/nodes: mode requires 0 nodes but got 8"]
     );
     let process = r#"{"cwd":"/","args":["x"],"execCPUAffinity":{"initial":"x","final":"3-1"}}"#;
     let process: Process = serde_json::from_str(process).unwrap();
