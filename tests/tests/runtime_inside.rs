@@ -2,6 +2,7 @@
 //! What a process finds inside its container: exactly what the configuration asks for.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 
 use conex_testkit::bundle::Bundle;
 use conex_testkit::{Output, Run, Sandbox, needs, require};
@@ -57,6 +58,27 @@ fn root_capabilities_are_exact() {
     let wanted = "Umask:\t0027\nGroups:\t5 6 \nCapInh:\t0000000000000020\nCapPrm:\t0000000000000020\nCapEff:\t0000000000000020\n\
                   CapBnd:\t0000000000000421\nCapAmb:\t0000000000000020\nNoNewPrivs:\t1\n1000\n1001\n";
     assert_eq!(output.stdout, wanted);
+    sandbox.finish();
+}
+
+/// execve(2) asks what the process may by its capabilities, not only by its ids.
+#[test]
+fn root_a_capability_makes_a_program_executable() {
+    needs!(require::root());
+    let sandbox = Sandbox::new();
+    let mut bundle = needs!(Bundle::create(&sandbox.work(), &["/bin/busybox-mine", "echo", "here"]));
+    let program = bundle.path.join("rootfs/bin/busybox-mine");
+    fs::copy(bundle.path.join("rootfs/bin/busybox"), &program).unwrap();
+    fs::set_permissions(&program, PermissionsExt::from_mode(0o744)).unwrap();
+    bundle.change(|config| config["process"]["user"] = json!({ "uid": 1000, "gid": 1000 }));
+    let output = sandbox.runtime(["run", &sandbox.id("a")]).run().exits(1);
+    assert!(output.stderr.contains("permission denied"), "{output}");
+    bundle.change(|config| {
+        for set in ["bounding", "effective", "permitted", "inheritable", "ambient"] {
+            config["process"]["capabilities"][set] = json!(["CAP_DAC_OVERRIDE"]);
+        }
+    });
+    assert_eq!(sandbox.runtime(["run", &sandbox.id("b")]).run().success().stdout, "here\n");
     sandbox.finish();
 }
 
@@ -311,7 +333,7 @@ fn root_a_tmpfs_takes_the_mode_of_what_it_covers() {
     for name in ["old", "told"] {
         let path = bundle.path.join("rootfs").join(name);
         fs::create_dir(&path).unwrap();
-        fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o3710)).unwrap();
+        fs::set_permissions(&path, PermissionsExt::from_mode(0o3710)).unwrap();
     }
     bundle.change(|config| {
         let tmpfs = |target: &str, options: Value| {

@@ -87,12 +87,17 @@ pub fn in_memory(name: &str, content: &[u8]) -> Result<File> {
     written.map(|()| file).call(|| format!("write(memfd {name:?})"))
 }
 
-/// Whether this process may execute the file, by its real ids. The older call: seccomp profiles know it, and where
-/// they answer faccessat2(2) with EPERM, every program would look forbidden.
+/// Whether this process may execute the file. First by its real ids, which is the older call: seccomp profiles know it,
+/// and where they answer faccessat2(2) with EPERM, every program would look forbidden. But only that one counts what
+/// capabilities allow.
 pub fn may_execute(path: &Path) -> Result<()> {
     use rustix::fs::{Access, AtFlags, CWD};
-    rustix::fs::accessat(CWD, path, Access::EXEC_OK, AtFlags::empty())
-        .call(|| format!("faccessat({path:?}, X_OK)"))
+    let may = |flags| rustix::fs::accessat(CWD, path, Access::EXEC_OK, flags);
+    match may(AtFlags::empty()) {
+        Err(Errno::ACCESS) => may(AtFlags::EACCESS).or(Err(Errno::ACCESS)),
+        outcome => outcome,
+    }
+    .call(|| format!("faccessat({path:?}, X_OK)"))
 }
 
 /// Whether a file cannot be written for the mount it is reached by, whoever asks.

@@ -35,7 +35,9 @@ impl Cgroup {
         for directory in self.distinct().into_iter().filter(|directory| Some(*directory) != born_in) {
             let file = if Some(directory) == v2 { "cgroup.procs" } else { "tasks" };
             let path = format!("{directory}/{file}");
-            match File::options().write(true).open(&path).wrap(|| format!("open {path}")) {
+            // Callers know the words in front.
+            let wrap = || format!("error adding pid to cgroups: open {path}");
+            match File::options().write(true).open(&path).wrap(wrap) {
                 Err(error) if self.best_effort && is_refusal(&error) => {}
                 door => doors.push((path, door?)),
             }
