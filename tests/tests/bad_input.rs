@@ -215,6 +215,30 @@ fn userns_a_configuration_with_three_mistakes() {
 }
 
 #[test]
+fn userns_a_configuration_that_asks_for_what_is_not_to_be_had() {
+    needs!(require::userns());
+    let sandbox = Sandbox::new();
+    let mut bundle = needs!(Bundle::create(&sandbox.work(), &["true"]));
+    bundle.change(|config| {
+        config["mounts"][5]["destination"] = "/proc/sys".into();
+        config["mounts"][4]["destination"] = "/../".into();
+        // Without a mount namespace, and without what is only allowed in one.
+        config["linux"] = serde_json::json!({ "namespaces": [{ "type": "pid" }] });
+        config.as_object_mut().unwrap().remove("hostname");
+    });
+    let said = ["/mounts/4/destination", "/mounts/5/destination", "/linux/namespaces"];
+    for verb in ["run", "plan"] {
+        let output = sandbox.runtime([verb, &sandbox.id("c")]).run();
+        one_error(&output, 1, &said);
+        let placed = output.stderr.matches("config.json:").count();
+        assert!(placed >= 3, "each with its line and column\n{output}");
+    }
+    let linted = sandbox.runtime(["lint"]).run().exits(1).stdout;
+    assert!(said.iter().all(|pointer| linted.contains(pointer)), "{linted}");
+    sandbox.finish();
+}
+
+#[test]
 fn userns_a_bundle_that_is_not_there() {
     needs!(require::userns());
     let sandbox = Sandbox::new();

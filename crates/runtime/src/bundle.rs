@@ -9,8 +9,9 @@
 use std::io::Read;
 use std::path::Path;
 
-use conex_spec::runtime::{Config, Process, Resources, Violation, read, validate};
+use conex_spec::runtime::{Config, Process, Resources, Violation, locate, read, validate};
 
+use crate::plan::PlanError;
 use crate::{Error, ErrorKind, Result, Wrap};
 
 /// More than any configuration needs; less than would hurt.
@@ -33,6 +34,17 @@ pub fn load_resources(path: &str) -> Result<Resources> {
         "-" => parse(&all_of(std::io::stdin(), "standard input")?, "standard input", Resources::validate),
         _ => read_file(path, path, Resources::validate),
     }
+}
+
+/// As [`load`] tells of mistakes: where in the same file each thing stands that cannot be had here.
+pub(crate) fn not_to_be_had(error: PlanError, bundle: &str, file: &Path) -> Error {
+    let Ok(text) = contents(&Path::new(bundle).join(file).to_string_lossy()) else { return error.into() };
+    let line = |violation: Violation| match violation.pointer.is_empty() {
+        true => violation.message,
+        false => format!("{}:{}", file.display(), locate(&text, violation)),
+    };
+    let lines: Vec<_> = error.0.into_iter().map(line).collect();
+    Error::new(ErrorKind::Config, lines.join("\n"))
 }
 
 /// Every mistake is a line of the message, each beginning with `name`.

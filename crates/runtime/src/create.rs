@@ -79,7 +79,7 @@ pub(crate) fn create_container(runtime: &Runtime, options: &Options) -> Result<C
     let host = trace.span("look at the host", || find_out(runtime))?;
     let plan = trace
         .span("plan", || plan(&config, &request(runtime, options), &host))
-        .map_err(|error| Error::new(ErrorKind::Config, error.message))?;
+        .map_err(|error| bundle::not_to_be_had(error, &bundle, &options.config))?;
     runtime.warn(&plan.warnings);
 
     let mut container = Container::new(&runtime.root, &options.id)?;

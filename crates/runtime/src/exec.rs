@@ -90,8 +90,7 @@ pub(crate) fn exec(runtime: &Runtime, id: &str, entry: &Entry) -> Result<i32> {
         ..Request::default()
     };
     let host = entry.trace.span("look at the host", || create::find_out(runtime))?;
-    let plan = plan_exec(&config, &process, &request, &host)
-        .map_err(|error| Error::new(ErrorKind::Config, error.message))?;
+    let plan = plan_exec(&config, &process, &request, &host)?;
     runtime.warn(&plan.warnings);
     let (child, console) = enter(&container, &config, &plan, entry).map_err(|error| {
         // It can end at any moment; then that is the reason, whatever call met it.

@@ -22,8 +22,8 @@ use std::fmt;
 use conex_spec::runtime::{Config, Violation, locate, read, validate};
 use serde::Serialize;
 
-use crate::Result;
-use crate::bundle;
+use crate::plan::{self, Request};
+use crate::{Result, bundle};
 use host::Host;
 
 /// How much a finding matters.
@@ -88,12 +88,24 @@ impl Report {
         let (pointer, message, mend) = (pointer.into(), message.into(), mend.into());
         self.0.push(Finding { severity, rule, line: 0, column: 0, pointer, message, mend });
     }
+
+    /// What `create` would refuse, if no other rule has told of it.
+    fn plan(&mut self, config: &Config, request: &Request, host: &plan::Host) {
+        let Err(error) = plan::plan(config, request, host) else { return };
+        for Violation { pointer, message } in error.0 {
+            let told = |finding: &Finding| finding.severity == Severity::Error && finding.pointer == pointer;
+            if !self.0.iter().any(told) {
+                self.add((Severity::Error, "plan"), pointer, message, "");
+            }
+        }
+    }
 }
 
 /// Everything found in a bundle, the gravest first and then in the order of the text.
 ///
 /// Errors: only that `config.json` cannot be read at all.
-pub(crate) fn lint(bundle: &str) -> Result<Vec<Finding>> {
+pub(crate) fn lint(request: &Request, host: &plan::Host) -> Result<Vec<Finding>> {
+    let bundle = &request.bundle;
     let text = bundle::contents(&format!("{bundle}/config.json"))?;
     let mut report = Report::default();
     match read::<Config>(&text, validate) {
@@ -115,6 +127,7 @@ pub(crate) fn lint(bundle: &str) -> Result<Vec<Finding>> {
             report.needs(&config, &Host::look()?);
             report.files(&config, bundle);
             report.risks(&config);
+            report.plan(&config, request, host);
         }
     }
     let mut findings = report.0;

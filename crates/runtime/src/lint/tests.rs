@@ -48,6 +48,11 @@ fn host() -> Host {
     }
 }
 
+fn lint_bundle(bundle: &str) -> Vec<Finding> {
+    let request = Request { bundle: bundle.into(), id: "web".into(), ..Request::default() };
+    lint(&request, &plan::Host::default()).unwrap()
+}
+
 /// What `change` adds to the findings, but for those that need files.
 fn findings(change: Value) -> Vec<(Severity, &'static str, String)> {
     let mut config = careful();
@@ -197,7 +202,7 @@ fn a_bundle_is_looked_at_with_the_places_in_its_text() {
     config["mounts"][1] = json!({"destination": "/x", "type": "bind", "source": "gone", "options": ["bind"]});
     std::fs::write(path.join("config.json"), serde_json::to_string_pretty(&config).unwrap()).unwrap();
     let look = || {
-        let findings = lint(path.to_str().unwrap()).unwrap();
+        let findings = lint_bundle(path.to_str().unwrap());
         let errors = findings.into_iter().filter(|finding| finding.rule.starts_with("missing-"));
         errors.map(|finding| (finding.rule, finding.pointer, finding.line > 1)).collect::<Vec<_>>()
     };
@@ -217,10 +222,28 @@ fn a_bundle_is_looked_at_with_the_places_in_its_text() {
 }
 
 #[test]
+fn what_a_plan_cannot_have_is_told_with_the_rest() {
+    let bundle = tempfile::tempdir().unwrap();
+    let mut config = careful();
+    config["mounts"][1]["destination"] = "/proc/sys".into();
+    config["process"]["selinuxLabel"] = "a:b:c".into();
+    config["linux"]["resources"]["unified"] = json!({"memory.high": "1"});
+    let text = serde_json::to_string_pretty(&config).unwrap();
+    std::fs::write(bundle.path().join("config.json"), text).unwrap();
+    let findings = lint_bundle(bundle.path().to_str().unwrap());
+    let told = |pointer: &str| {
+        let of_it = findings.iter().filter(|finding| finding.pointer == pointer && finding.line > 1);
+        of_it.map(|finding| finding.rule).collect::<Vec<_>>()
+    };
+    assert_eq!(told("/mounts/1/destination"), ["plan"]);
+    assert_eq!(told("/process/selinuxLabel").len(), 1, "what a rule has told is not told again");
+}
+
+#[test]
 fn what_cannot_be_read_is_one_finding_a_mistake() {
     let bundle = tempfile::tempdir().unwrap();
     std::fs::write(bundle.path().join("config.json"), "{\"ociVersion\": 1}").unwrap();
-    let findings = lint(bundle.path().to_str().unwrap()).unwrap();
+    let findings = lint_bundle(bundle.path().to_str().unwrap());
     assert!(findings.iter().all(|finding| (finding.severity, finding.rule) == (Error, "config")));
     assert_eq!(
         findings[0].to_string(),

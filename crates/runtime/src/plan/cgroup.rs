@@ -5,21 +5,20 @@ use std::collections::BTreeMap;
 
 use conex_spec::runtime::{IdMapping, NamespaceKind, Resources};
 
+use super::Draft;
 use super::devices::device_rules;
 use super::mount_options::{Options, RDONLY};
 use super::mounts::clean;
-use super::{Draft, PlanError};
 use crate::cgroup::{CgroupPlan, Driver, Hierarchy, Unit, Version, ignored};
 
 impl Draft<'_> {
-    pub(super) fn cgroup(&mut self) -> Result<CgroupPlan, PlanError> {
+    pub(super) fn cgroup(&mut self) -> CgroupPlan {
         let mut resources = self.linux().resources.clone().unwrap_or_default();
         resources.devices = device_rules(self.linux());
         self.warnings.extend(ignored(self.host.cgroup.version, &resources));
         if self.host.cgroup.version == Version::V1 && !resources.unified.is_empty() {
-            return Err(PlanError::new(
-                "invalid configuration: linux.resources.unified needs cgroup v2, and this host has v1",
-            ));
+            let what = "invalid configuration: linux.resources.unified needs cgroup v2, and this host has v1";
+            self.fail("/linux/resources/unified", what);
         }
         let driver = match self.request.cgroup_driver {
             _ if self.host.cgroup.hierarchies.is_empty() && self.host.rootless => Driver::Disabled,
@@ -29,8 +28,8 @@ impl Draft<'_> {
         if self.request.cgroup_driver == Driver::Disabled && limits != Resources::default() {
             self.warnings.push("linux.resources: cgroups are disabled, no limit is set".into());
         }
-        let unit = if driver == Driver::Systemd { Some(self.unit()?) } else { None };
-        Ok(CgroupPlan {
+        let unit = if driver == Driver::Systemd { self.unit() } else { None };
+        CgroupPlan {
             driver,
             directories: if driver == Driver::Disabled {
                 BTreeMap::new()
@@ -41,25 +40,27 @@ impl Draft<'_> {
             resources,
             best_effort: self.host.rootless,
             owner: self.owner(),
-        })
+        }
     }
 
-    fn unit(&self) -> Result<Unit, PlanError> {
+    fn unit(&mut self) -> Option<Unit> {
         let of_user = self.host.rootless;
         let path = &self.linux().cgroups_path;
-        let unit = Unit::new(path, &self.request.id, of_user, &self.config.annotations, &self.host.managers)
-            .map_err(PlanError::new)?;
+        let unit = Unit::new(path, &self.request.id, of_user, &self.config.annotations, &self.host.managers);
         if !self.host.systemd {
-            return Err(PlanError::new(
+            self.fail(
+                "",
                 "--systemd-cgroup: systemd is not running on this host (no /run/systemd/system), leave the flag out",
-            ));
+            );
         }
         if of_user && self.host.cgroup.version == Version::V1 {
-            return Err(PlanError::new(
-                "--systemd-cgroup: a user's systemd cannot manage cgroup v1, leave the flag out",
-            ));
+            self.fail("", "--systemd-cgroup: a user's systemd cannot manage cgroup v1, leave the flag out");
         }
-        Ok(unit)
+        unit.map_err(|what| {
+            let at = if what.starts_with("annotation ") { "/annotations" } else { "/linux/cgroupsPath" };
+            self.fail(at, what);
+        })
+        .ok()
     }
 
     /// By controller.

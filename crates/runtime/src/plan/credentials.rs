@@ -8,19 +8,15 @@
 use conex_spec::runtime::{NamespaceKind, Process};
 
 use super::execution::environment;
-use super::{AdditionalGroups, Capabilities, CapabilitySet, Draft, IdMaps, MapWriter, PlanError, Step};
+use super::{AdditionalGroups, Capabilities, CapabilitySet, Draft, IdMaps, MapWriter, Step};
 
 impl Draft<'_> {
-    pub(super) fn credentials(
-        &mut self,
-        process: &Process,
-        id_maps: Option<&IdMaps>,
-    ) -> Result<(), PlanError> {
+    pub(super) fn credentials(&mut self, process: &Process, id_maps: Option<&IdMaps>) {
         if !process.selinux_label.is_empty() {
-            self.needs_selinux("process.selinuxLabel", &process.selinux_label)?;
+            self.needs_selinux("/process/selinuxLabel", &process.selinux_label);
             self.steps.push(Step::SelinuxLabel { label: process.selinux_label.clone() });
         }
-        let groups = self.groups(process, id_maps)?;
+        let groups = self.groups(process, id_maps);
         let (bounding, sets) = self.capabilities(process);
         self.steps.extend([
             Step::CloseDescriptorsFrom { first: 3 + self.request.preserve_fds },
@@ -31,7 +27,7 @@ impl Draft<'_> {
         }
         self.steps.push(Step::DropBoundingSet { keep: bounding });
         if !process.no_new_privileges {
-            self.seccomp()?;
+            self.seccomp();
         }
         self.steps.extend([
             Step::SetUser { uid: process.user.uid, gid: process.user.gid, groups },
@@ -40,21 +36,21 @@ impl Draft<'_> {
             Step::FindProgram { name: process.args.first().cloned().unwrap_or_default() },
         ]);
         if process.no_new_privileges {
-            self.seccomp()?;
+            self.seccomp();
         }
-        Ok(())
     }
 
     /// A map of the caller's own id alone is only to be had where setgroups(2) is denied.
-    fn groups(&self, process: &Process, id_maps: Option<&IdMaps>) -> Result<AdditionalGroups, PlanError> {
+    fn groups(&mut self, process: &Process, id_maps: Option<&IdMaps>) -> AdditionalGroups {
         let denied = self.host.euid != 0 && id_maps.is_some_and(|maps| maps.writer == MapWriter::Direct);
         if !denied {
-            return Ok(AdditionalGroups::Set(process.user.additional_gids.clone()));
+            return AdditionalGroups::Set(process.user.additional_gids.clone());
         }
         if !process.user.additional_gids.is_empty() {
-            return Err(PlanError::new("cannot set any additional groups in a rootless container"));
+            let what = "cannot set any additional groups in a rootless container";
+            self.fail("/process/user/additionalGids", what);
         }
-        Ok(AdditionalGroups::Keep)
+        AdditionalGroups::Keep
     }
 
     /// The bounding set and the other four. What is unknown, or not the caller's to give, is left out with one warning.

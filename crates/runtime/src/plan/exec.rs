@@ -14,14 +14,7 @@ pub fn plan_exec(
     host: &Host,
 ) -> Result<Plan, PlanError> {
     let config = Config { process: Some(process.clone()), ..config.clone() };
-    let mut draft = Draft {
-        config: &config,
-        request,
-        host,
-        before_clone: Vec::new(),
-        steps: Vec::new(),
-        warnings: Vec::new(),
-    };
+    let mut draft = Draft::new(&config, request, host);
     let name = format!("_ses.{}", request.id);
     draft.steps.push(Step::JoinKeyring { name, label: process.selinux_label.clone() });
     draft.console(process);
@@ -31,14 +24,17 @@ pub fn plan_exec(
     }
     draft.scheduling(process);
     // What the container's own process was told about setgroups(2) holds here as well.
-    let id_maps = if config.has_namespace(NamespaceKind::User) { draft.id_maps()? } else { None };
-    draft.credentials(process, id_maps.as_ref())?;
+    let id_maps = if config.has_namespace(NamespaceKind::User) { draft.id_maps() } else { None };
+    draft.credentials(process, id_maps.as_ref());
     draft.steps.push(Step::AwaitStart);
     draft.execute(process);
     for step in &mut draft.steps {
         if let Step::Console { mount, .. } = step {
             *mount = false;
         }
+    }
+    if !draft.errors.is_empty() {
+        return Err(draft.give_up());
     }
     let mut after_clone = vec![AfterClone::EnterCgroup];
     if process.exec_cpu_affinity.is_none() {

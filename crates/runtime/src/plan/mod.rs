@@ -32,7 +32,7 @@ mod namespaces;
 mod rootfs;
 mod seccomp;
 
-use conex_spec::runtime::{Config, Linux};
+use conex_spec::runtime::{Config, Linux, Violation};
 
 use crate::cgroup::Driver;
 
@@ -84,16 +84,16 @@ pub struct Host {
 
 /// Decides everything. The configuration must have passed validation.
 pub fn plan(config: &Config, request: &Request, host: &Host) -> Result<Plan, PlanError> {
-    let process =
-        config.process.as_ref().ok_or_else(|| PlanError::new("process property must not be empty"))?;
-    let mut draft =
-        Draft { config, request, host, before_clone: Vec::new(), steps: Vec::new(), warnings: Vec::new() };
-    draft.needs_selinux("linux.mountLabel", &draft.linux().mount_label)?;
-    let id_maps = draft.id_maps()?;
-    let cgroup = draft.cgroup()?;
+    let mut draft = Draft::new(config, request, host);
+    let Some(process) = &config.process else {
+        return Err(draft.fail("/process", "process property must not be empty").give_up());
+    };
+    draft.needs_selinux("/linux/mountLabel", &draft.linux().mount_label);
+    let id_maps = draft.id_maps();
+    let cgroup = draft.cgroup();
     let resctrl = draft.linux().intel_rdt.as_ref().map(|config| Resctrl::of(config, &request.id));
     draft.keyring(process);
-    draft.root_filesystem(&cgroup)?;
+    draft.root_filesystem(&cgroup);
     draft.steps.push(Step::MakeWorkingDirectory { path: process.cwd.clone() });
     draft.console(process);
     draft.finish_root_filesystem();
@@ -101,8 +101,11 @@ pub fn plan(config: &Config, request: &Request, host: &Host) -> Result<Plan, Pla
     draft.restrict_paths();
     draft.propagate_root();
     draft.scheduling(process);
-    draft.credentials(process, id_maps.as_ref())?;
+    draft.credentials(process, id_maps.as_ref());
     draft.execution(process);
+    if !draft.errors.is_empty() {
+        return Err(draft.give_up());
+    }
     Ok(Plan {
         rootfs: draft.rootfs(),
         create: draft.namespaces_to_create(),
@@ -127,11 +130,27 @@ struct Draft<'a> {
     before_clone: Vec<BeforeClone>,
     steps: Vec<Step>,
     warnings: Vec<String>,
+    /// All are collected: who mends one wants to know of the others.
+    errors: Vec<Violation>,
 }
 
-impl Draft<'_> {
+impl<'a> Draft<'a> {
+    fn new(config: &'a Config, request: &'a Request, host: &'a Host) -> Self {
+        let (before_clone, steps, warnings, errors) = Default::default();
+        Self { config, request, host, before_clone, steps, warnings, errors }
+    }
+
+    /// Something that cannot be had; the pointer is into the configuration, empty for what the caller asked.
+    fn fail(&mut self, pointer: impl Into<String>, message: impl Into<String>) -> &mut Self {
+        self.errors.push(Violation { pointer: pointer.into(), message: message.into() });
+        self
+    }
+
+    fn give_up(&mut self) -> PlanError {
+        PlanError(std::mem::take(&mut self.errors))
+    }
     /// The `linux` object; a configuration without one asks for nothing.
-    fn linux(&self) -> &Linux {
+    fn linux(&self) -> &'a Linux {
         static NOTHING: std::sync::LazyLock<Linux> = std::sync::LazyLock::new(Linux::default);
         self.config.linux.as_ref().unwrap_or(&NOTHING)
     }
@@ -142,13 +161,11 @@ impl Draft<'_> {
     }
 
     /// A label that nobody would look at is an error, not a promise.
-    fn needs_selinux(&self, property: &str, label: &str) -> Result<(), PlanError> {
-        if label.is_empty() || self.host.selinux {
-            return Ok(());
+    fn needs_selinux(&mut self, pointer: &str, label: &str) {
+        if !label.is_empty() && !self.host.selinux {
+            let what = "selinux label is specified in config, but selinux is disabled or not supported";
+            self.fail(pointer, what);
         }
-        Err(PlanError::new(format!(
-            "{property}: selinux label is specified in config, but selinux is disabled or not supported"
-        )))
     }
 
     fn rootfs(&self) -> String {
@@ -156,22 +173,25 @@ impl Draft<'_> {
     }
 }
 
-/// A configuration that is valid in itself but asks for what cannot be had here.
+/// A configuration that is valid in itself but asks for what cannot be had here: all of that.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PlanError {
-    pub message: String,
-}
-
-impl PlanError {
-    fn new(message: impl Into<String>) -> Self {
-        Self { message: message.into() }
-    }
-}
+pub struct PlanError(pub Vec<Violation>);
 
 impl std::fmt::Display for PlanError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.message)
+        for (index, Violation { pointer, message }) in self.0.iter().enumerate() {
+            let (before, between) =
+                (if index == 0 { "" } else { "\n" }, if pointer.is_empty() { "" } else { ": " });
+            write!(f, "{before}{pointer}{between}{message}")?;
+        }
+        Ok(())
     }
 }
 
 impl std::error::Error for PlanError {}
+
+impl From<PlanError> for crate::Error {
+    fn from(error: PlanError) -> Self {
+        Self::new(crate::ErrorKind::Config, error.to_string())
+    }
+}

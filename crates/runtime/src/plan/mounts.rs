@@ -4,9 +4,7 @@
 use conex_spec::runtime::{self as spec, NamespaceKind};
 
 use super::mount_options::{self, NODEV, NOEXEC, NOSUID, NOSYMFOLLOW, Options, RDONLY};
-use super::{
-    BeforeClone, Draft, IdMap, IdMapSource, Mount, MountAttr, MountSource, PlanError, Step, TargetRule,
-};
+use super::{BeforeClone, Draft, IdMap, IdMapSource, Mount, MountAttr, MountSource, Step, TargetRule};
 use crate::cgroup::{CgroupPlan, Version};
 
 /// Below /proc only what lxcfs emulates may be covered; anything else could feign the kernel's answers.
@@ -24,24 +22,23 @@ const MOUNTABLE_BELOW_PROC: [&str; 10] = [
 ];
 
 impl Draft<'_> {
-    pub(super) fn mount(&mut self, mount: &spec::Mount, cgroup: &CgroupPlan) -> Result<(), PlanError> {
+    /// `at` is where the configuration has it.
+    pub(super) fn mount(&mut self, at: &str, mount: &spec::Mount, cgroup: &CgroupPlan) {
         let options = Options::parse(&mount.options);
         let target = self.inside(&mount.destination);
-        if target == "/" {
-            return Err(PlanError::new(format!("mount {}: cannot cover the root itself", mount.destination)));
+        if let Err(what) = check_target(mount, &target, &options) {
+            self.fail(format!("{at}/destination"), what);
         }
-        check_proc(mount, &target, &options)?;
         if mount.kind == "cgroup" && !options.bind {
             self.mount_cgroup(&target, &options, cgroup);
-            return Ok(());
+            return;
         }
         let planned = if options.bind {
-            self.bind(mount, target, options)?
+            self.bind(at, mount, target, options)
         } else {
             self.filesystem(mount, target, options)
         };
         self.steps.push(Step::Mount(planned));
-        Ok(())
     }
 
     /// A path in the container. Some callers name it as it is on the host, behind the root filesystem's own.
@@ -81,9 +78,9 @@ impl Draft<'_> {
         }
     }
 
-    fn bind(&mut self, mount: &spec::Mount, target: String, options: Options) -> Result<Mount, PlanError> {
+    fn bind(&mut self, at: &str, mount: &spec::Mount, target: String, options: Options) -> Mount {
         let path = self.on_host(&mount.source);
-        let idmap = self.idmap(mount, &options)?;
+        let idmap = self.idmap(at, mount, &options);
         let recursive = options.recursive_bind;
         let keeps_locks = self.loses_privilege();
         let source = if idmap.is_some() || keeps_locks {
@@ -93,7 +90,7 @@ impl Draft<'_> {
         } else {
             MountSource::Bind { path, recursive }
         };
-        Ok(Mount {
+        Mount {
             source,
             target,
             target_rule: TargetRule::LikeSource,
@@ -104,18 +101,15 @@ impl Draft<'_> {
             propagation: options.propagation,
             copy_up: false,
             remount: false,
-        })
+        }
     }
 
-    fn idmap(&self, mount: &spec::Mount, options: &Options) -> Result<Option<IdMap>, PlanError> {
+    fn idmap(&mut self, at: &str, mount: &spec::Mount, options: &Options) -> Option<IdMap> {
         if !options.idmap && mount.uid_mappings.is_empty() {
-            return Ok(None);
+            return None;
         }
         if self.host.euid != 0 {
-            return Err(PlanError::new(format!(
-                "mount {}: id-mapped mounts are not supported for rootless containers",
-                mount.destination
-            )));
+            self.fail(at, "id-mapped mounts are not supported for rootless containers");
         }
         let mapping = match self.config.namespace(NamespaceKind::User) {
             _ if !mount.uid_mappings.is_empty() => {
@@ -127,7 +121,7 @@ impl Draft<'_> {
                 IdMapSource::Maps { uid: linux.uid_mappings.clone(), gid: linux.gid_mappings.clone() }
             }
         };
-        Ok(Some(IdMap { mapping, recursive: options.recursive_idmap }))
+        Some(IdMap { mapping, recursive: options.recursive_idmap })
     }
 
     /// What the container sees below /sys/fs/cgroup.
@@ -253,19 +247,15 @@ fn reset(attr: MountAttr) -> u64 {
     (RDONLY | NOSUID | NODEV | NOEXEC | NOSYMFOLLOW) & !(attr.set | attr.clear)
 }
 
-fn check_proc(mount: &spec::Mount, target: &str, options: &Options) -> Result<(), PlanError> {
-    if target == "/proc" {
+fn check_target(mount: &spec::Mount, target: &str, options: &Options) -> Result<(), String> {
+    let reason = match target {
+        "/" => "it is the root itself",
         // A bind is let through here: only init can see whether its source is a procfs.
-        return if options.bind || mount.kind == "proc" {
-            Ok(())
-        } else {
-            Err(PlanError::new(format!("\"{target}\" cannot be mounted because it is not of type proc")))
-        };
-    }
-    if target.starts_with("/proc/") && !MOUNTABLE_BELOW_PROC.contains(&target) {
-        return Err(PlanError::new(format!("\"{target}\" cannot be mounted because it is inside /proc")));
-    }
-    Ok(())
+        "/proc" if !options.bind && mount.kind != "proc" => "it is not of type proc",
+        _ if target.starts_with("/proc/") && !MOUNTABLE_BELOW_PROC.contains(&target) => "it is inside /proc",
+        _ => return Ok(()),
+    };
+    Err(format!("\"{target}\" cannot be mounted because {reason}"))
 }
 
 /// Absolute, without `.`, `..` and doubled slashes. Symbolic links are init's business.

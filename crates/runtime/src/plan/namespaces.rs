@@ -3,7 +3,7 @@
 
 use conex_spec::runtime::{IdMapping, NamespaceKind, Process, TimeOffset};
 
-use super::{AfterClone, Draft, IdMaps, JoinNamespace, MapWriter, PlanError};
+use super::{AfterClone, Draft, IdMaps, JoinNamespace, MapWriter};
 
 impl Draft<'_> {
     pub(super) fn namespaces_to_create(&self) -> Vec<NamespaceKind> {
@@ -21,20 +21,21 @@ impl Draft<'_> {
             .collect()
     }
 
-    pub(super) fn id_maps(&self) -> Result<Option<IdMaps>, PlanError> {
+    pub(super) fn id_maps(&mut self) -> Option<IdMaps> {
         if !self.config.creates_namespace(NamespaceKind::User) {
             if self.host.euid != 0 && !self.config.has_namespace(NamespaceKind::User) {
-                return Err(PlanError::new(
+                self.fail(
+                    "/linux/namespaces",
                     "rootless container requires user namespaces: add {\"type\": \"user\"} to linux.namespaces",
-                ));
+                );
             }
-            return Ok(None);
+            return None;
         }
         let linux = self.linux();
         let (uid, gid) = (linux.uid_mappings.clone(), linux.gid_mappings.clone());
         let own = is_own_id_alone(&uid, self.host.euid) && is_own_id_alone(&gid, self.host.egid);
         let writer = if self.host.euid == 0 || own { MapWriter::Direct } else { MapWriter::Helpers };
-        Ok(Some(IdMaps { uid, gid, writer }))
+        Some(IdMaps { uid, gid, writer })
     }
 
     pub(super) fn time_offsets(&self) -> Vec<(String, TimeOffset)> {

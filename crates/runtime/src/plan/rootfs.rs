@@ -4,7 +4,7 @@
 use conex_spec::runtime::{NamespaceKind, Process, RootfsPropagation};
 
 use super::mounts::clean;
-use super::{Draft, EnterRoot, HookMoment, PlanError, Propagation, PropagationKind, Question, Step};
+use super::{Draft, EnterRoot, HookMoment, Propagation, PropagationKind, Question, Step};
 use crate::cgroup::CgroupPlan;
 
 impl Draft<'_> {
@@ -19,17 +19,17 @@ impl Draft<'_> {
     }
 
     /// Up to the moment when the container's root is `/`.
-    pub(super) fn root_filesystem(&mut self, cgroup: &CgroupPlan) -> Result<(), PlanError> {
+    pub(super) fn root_filesystem(&mut self, cgroup: &CgroupPlan) {
         if !self.config.has_namespace(NamespaceKind::Mount) {
             // A chroot alone holds nobody, and `exec` would end up in the host's root.
-            return Err(PlanError::new(
-                "linux.namespaces: without a mount namespace there is no root to be had: add {\"type\": \"mount\"}",
-            ));
+            let what = "without a mount namespace there is no root to be had: add {\"type\": \"mount\"}";
+            self.fail("/linux/namespaces", what);
         }
         let asked = propagation(self.linux().rootfs_propagation);
         let private = asked.is_some_and(|asked| asked.kind == PropagationKind::Private);
         if self.request.no_pivot && private {
-            return Err(PlanError::new("rootfsPropagation of [r]private is not safe without pivot_root"));
+            let what = "rootfsPropagation of [r]private is not safe without pivot_root";
+            self.fail("/linux/rootfsPropagation", what);
         }
         let slave = Propagation { kind: PropagationKind::Slave, recursive: true };
         self.steps.push(Step::IsolateMounts { propagation: asked.unwrap_or(slave) });
@@ -38,8 +38,8 @@ impl Draft<'_> {
             _ => PropagationKind::Private,
         };
         self.steps.push(Step::BindRoot { rootfs: self.rootfs(), parent });
-        for mount in &self.config.mounts {
-            self.mount(mount, cgroup)?;
+        for (index, mount) in self.config.mounts.iter().enumerate() {
+            self.mount(&format!("/mounts/{index}"), mount, cgroup);
         }
         self.devices();
         self.setup_hooks();
@@ -48,7 +48,6 @@ impl Draft<'_> {
         if self.makes_dev() {
             self.steps.push(Step::ReopenDevNull);
         }
-        Ok(())
     }
 
     /// After the mounts, so that hooks can change them; before pivot_root, so that the host's files are there.

@@ -3,9 +3,10 @@
 
 use super::Verb;
 use crate::Result;
-use crate::cli::flags::{BUNDLE, absolute, switch, to_json};
+use crate::cli::flags::{BUNDLE, options, switch, to_json};
 use crate::cli::grammar::Parsed;
 use crate::cli::print;
+use crate::create::{self, Options};
 use crate::lint::{self, Finding, Severity};
 
 pub(super) const VERB: Verb = Verb {
@@ -14,8 +15,9 @@ pub(super) const VERB: Verb = Verb {
     arguments: (0, 0),
     usage: "[--bundle DIR] [--json]",
     help: "tell what is wrong or unwise about a bundle on this host; 1 if there are errors",
-    run: |_, parsed| {
-        let findings = lint::lint(&absolute(parsed.value("bundle").unwrap_or("."))?.to_string_lossy())?;
+    run: |runtime, parsed| {
+        let options = Options { id: "ID".into(), ..options(parsed)? };
+        let findings = lint::lint(&create::request(runtime, &options), &create::find_out(runtime)?)?;
         print(&show(parsed, &findings)?);
         Ok(i32::from(findings.iter().any(|finding| finding.severity == Severity::Error)))
     },

@@ -5,7 +5,7 @@ use super::Verb;
 use crate::cli::flags::{BUNDLE, CONFIG, NO_NEW_KEYRING, NO_PIVOT, PRESERVE_FDS, options, switch, to_json};
 use crate::cli::grammar::Parsed;
 use crate::cli::{Runtime, print};
-use crate::{Error, ErrorKind, Result, bundle, create, plan};
+use crate::{Result, bundle, create, plan};
 
 pub(super) const VERB: Verb = Verb {
     name: "plan",
@@ -25,8 +25,9 @@ fn show(runtime: &Runtime, parsed: &Parsed) -> Result<String> {
     if options.id.is_empty() {
         options.id = "ID".into();
     }
-    let config = bundle::load(&options.bundle.to_string_lossy(), &options.config)?;
+    let bundle = options.bundle.to_string_lossy();
+    let config = bundle::load(&bundle, &options.config)?;
     let plan = plan::plan(&config, &create::request(runtime, &options), &create::find_out(runtime)?)
-        .map_err(|error| Error::new(ErrorKind::Config, error.message))?;
+        .map_err(|error| bundle::not_to_be_had(error, &bundle, &options.config))?;
     if parsed.has("json") { to_json(&plan) } else { Ok(plan.to_string()) }
 }
