@@ -87,6 +87,25 @@ wait $events; echo "events ended: $?"
 grep oom events.json | sed 's/^/event: /'
 runtime delete web; echo "delete: $?"
 [ -e $cgroup ] && echo "cgroup left" || echo "cgroup gone"
+
+# Below cgroups that have processes of their own.
+for name in busy full; do
+  mkdir /sys/fs/cgroup/$name
+  sleep 1000 & echo $! > /sys/fs/cgroup/$name/cgroup.procs
+done
+runtime run --bundle plain plain | sed 's/^/plain /'
+runtime run --bundle memory memory 2>&1 | grep -o 'the memory controller .* processes of its own'
+cgroup=/sys/fs/cgroup/full/threads; step=threads
+runtime create --bundle threads --pid-file pid threads; echo "threads: $?"
+runtime start threads
+show cgroup.type pids.max
+runtime exec threads cat /proc/self/cgroup | sed 's/^/entered /'
+echo "ps: $(runtime ps --format json threads | sed "s/$(cat pid)/init/")"
+runtime pause threads
+show cgroup.freeze
+runtime delete --force threads; echo "delete threads: $?"
+runtime run --bundle domain domain 2>&1 | grep -o 'cannot enter cgroupv2 .* invalid state'
+echo "left: $(find /sys/fs/cgroup/busy /sys/fs/cgroup/full -mindepth 1 -type d | wc -l)"
 "#;
 
 fn limits() -> Value {
@@ -174,6 +193,17 @@ const SAID: &[&str] = &[
     "event: {\"type\":\"oom\",\"id\":\"web\"}",
     "delete: 0",
     "cgroup gone",
+    "plain 0::/busy/plain",
+    "the memory controller is not to be had here, because /sys/fs/cgroup/busy has processes of its own",
+    "threads: 0",
+    "threads cgroup.type: threaded",
+    "threads pids.max: 17",
+    "entered 0::/full/threads",
+    "ps: [init]",
+    "threads cgroup.freeze: 1",
+    "delete threads: 0",
+    "cannot enter cgroupv2 \\\"/sys/fs/cgroup/full/domain\\\" with domain controllers -- it is in an invalid state",
+    "left: 0",
 ];
 
 #[test]
@@ -187,6 +217,21 @@ fn vm_resources_on_pure_cgroup_v2() {
         let some = json!(["CAP_MKNOD", "CAP_SYSLOG", "CAP_SYS_RAWIO"]);
         config["process"]["capabilities"] = json!({ "bounding": some, "effective": some, "permitted": some });
     });
+    let pids = json!({ "pids": { "limit": 17 } });
+    let memory = json!({ "memory": { "limit": 33_554_432 } });
+    for (name, path, resources) in [
+        ("plain", "/busy/plain", json!({})),
+        ("memory", "/busy/memory", memory.clone()),
+        ("threads", "/full/threads", pids),
+        ("domain", "/full/domain", memory),
+    ] {
+        let words: &[&str] = if name == "plain" { &["cat", "/proc/self/cgroup"] } else { &["sleep", "1000"] };
+        let mut bundle = needs!(Bundle::create(&sandbox.path("machine").join(name), words));
+        bundle.change(|config| {
+            config["linux"]["cgroupsPath"] = path.into();
+            config["linux"]["resources"] = resources;
+        });
+    }
     let machine = Machine {
         // Debian's kernels measure pressure only when asked to.
         parameters: vec!["psi=1".into()],

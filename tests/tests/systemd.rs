@@ -240,10 +240,64 @@ exec: 0::/user.slice/user-1000.slice/user@1000.service/user.slice/runc-seven.sco
 gone: 0
 "#;
 
+/// With the hierarchies of v1: systemd knows some of them, the others are the runtime's.
+const HYBRID: &str = r#"
+scope=cx.slice/cx-pod.slice/eng-one.scope
+files() {
+  for file in memory/memory.limit_in_bytes pids/pids.max cpu/cpu.cfs_quota_us cpuset/cpuset.cpus hugetlb/hugetlb.2MB.limit_in_bytes; do
+    value /sys/fs/cgroup/${file%/*}/$scope ${file#*/}
+  done
+}
+try create $runtime create --bundle limited one
+systemctl show eng-one.scope -p Slice,ControlGroup,Delegate,MemoryLimit,TasksMax,CPUShares,CPUQuotaPerSecUSec,DevicePolicy
+files
+try start $runtime start one
+$runtime exec one cat /proc/self/cgroup | cut -d: -f3 | sort | uniq -c | sed 's/^ */in /'
+try update $runtime update --memory 67108864 --pids-limit 33 one
+systemctl daemon-reload
+systemctl show eng-one.scope -p MemoryLimit,TasksMax | sed 's/^/then /'
+files | sed 's/^/then /'
+try pause $runtime pause one
+value /sys/fs/cgroup/freezer/$scope freezer.state
+try delete $runtime delete --force one
+say unit "$(systemctl show -P LoadState eng-one.scope)"
+find /sys/fs/cgroup -name 'eng-one*'
+say 'slices left' "$(find /sys/fs/cgroup -name cx.slice | grep -c -E '/(freezer|cpuset|hugetlb|perf_event|rdma|misc|net_[a-z,_]*)/')"
+"#;
+
+/// Slices stay where systemd knows of them.
+const HYBRID_SAYS: &str = r#"
+Slice=cx-pod.slice
+ControlGroup=/cx.slice/cx-pod.slice/eng-one.scope
+Delegate=yes
+CPUShares=512
+CPUQuotaPerSecUSec=500ms
+MemoryLimit=33554432
+DevicePolicy=strict
+TasksMax=17
+memory.limit_in_bytes: 33554432
+pids.max: 17
+cpu.cfs_quota_us: 50000
+cpuset.cpus: 0
+hugetlb.2MB.limit_in_bytes: 4194304
+in 14 /cx.slice/cx-pod.slice/eng-one.scope
+then MemoryLimit=67108864
+then TasksMax=33
+then memory.limit_in_bytes: 67108864
+then pids.max: 33
+then cpu.cfs_quota_us: 50000
+then cpuset.cpus: 0
+then hugetlb.2MB.limit_in_bytes: 4194304
+freezer.state: FROZEN
+unit: not-found
+slices left: 0
+"#;
+
 /// A runtime, its bundles and the machine they are for.
-fn run(sandbox: &Sandbox, script: &str) -> require::Requirement<Output> {
+fn run(sandbox: &Sandbox, script: &str, parameters: &[&str]) -> require::Requirement<Output> {
     let machine = Machine {
         system: System::Systemd,
+        parameters: parameters.iter().map(|word| (*word).to_owned()).collect(),
         programs: vec![binaries::runtime().into()],
         share: Some(sandbox.path("machine")),
         ..Machine::default()
@@ -301,7 +355,7 @@ fn vm_scopes_of_the_system() {
     needs!(bundle(&sandbox, "wrong", &own, |config| {
         config["annotations"] = json!({ "org.systemd.property.NoSuchThing": "uint64 1" });
     }));
-    let output = needs!(run(&sandbox, SYSTEM));
+    let output = needs!(run(&sandbox, SYSTEM, &[]));
     assert_said(&output, SYSTEM_SAYS);
     sandbox.finish();
 }
@@ -356,7 +410,26 @@ fn vm_scopes_of_a_user() {
         "chown -R user /share; chmod 755 /share; as-user sh user
          setpriv --reuid=1000 --regid=1000 --init-groups env -u DBUS_SESSION_BUS_ADDRESS \
              XDG_RUNTIME_DIR=/run/user/1000 USER=user HOME=/home/user sh outside",
+        &[],
     ));
     assert_said(&output, USER_SAYS);
+    sandbox.finish();
+}
+
+#[test]
+fn vm_scopes_on_cgroup_v1() {
+    needs!(require::program("qemu-system-x86_64"));
+    let sandbox = Sandbox::new();
+    needs!(bundle(&sandbox, "limited", &["sleep", "1000"], |config| {
+        config["linux"]["cgroupsPath"] = "cx-pod.slice:eng:one".into();
+        config["linux"]["resources"] = json!({
+            "memory": { "limit": 33_554_432 },
+            "pids": { "limit": 17 },
+            "cpu": { "quota": 50_000, "period": 100_000, "shares": 512, "cpus": "0" },
+            "hugepageLimits": [{ "pageSize": "2MB", "limit": 4_194_304 }],
+        });
+    }));
+    let output = needs!(run(&sandbox, HYBRID, &["systemd.unified_cgroup_hierarchy=0"]));
+    assert_said(&output, HYBRID_SAYS);
     sandbox.finish();
 }

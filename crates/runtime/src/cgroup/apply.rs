@@ -209,10 +209,20 @@ impl<'a> Write<'a> {
         let enabled = list("cgroup.controllers").split_whitespace().any(|name| name == *controller);
         let remedy = if is_v2 && !enabled && *controller != "cgroup" {
             let parent = directory.rsplit_once('/').map_or("", |(parent, _)| parent);
-            format!(
-                "the {controller} controller is not to be had here: echo +{controller} > {parent}/cgroup.subtree_control, \
-                 unless the kernel lacks it or has given it to cgroup v1"
-            )
+            // The top may have both, processes and controllers below.
+            let occupied = directory::has(parent, "cgroup.type")
+                && directory::read(parent, "cgroup.procs").is_ok_and(|processes| !processes.is_empty());
+            if occupied {
+                format!(
+                    "the {controller} controller is not to be had here, because {parent} has processes of its own: \
+                     move them to a cgroup below it, or choose another linux.cgroupsPath"
+                )
+            } else {
+                format!(
+                    "the {controller} controller is not to be had here: echo +{controller} > \
+                     {parent}/cgroup.subtree_control, unless the kernel lacks it or has given it to cgroup v1"
+                )
+            }
         } else {
             format!("this kernel has no such file for the {controller} controller")
         };

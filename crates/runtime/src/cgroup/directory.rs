@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use conex_sys::poll::{Events, poll};
 
+use super::threaded;
 use crate::{Error, ErrorKind, Result, Wrap};
 
 /// How long the last process of a killed container may take to leave. More is a stuck kernel, not patience.
@@ -84,8 +85,10 @@ pub(super) fn processes(directory: &str) -> Result<Vec<i32>> {
         match fs::read_to_string(directory.join("cgroup.procs")) {
             Ok(text) => found.extend(text.lines().filter_map(|line| line.parse::<i32>().ok())),
             Err(error) if is_gone(&error) => {}
-            // A threaded cgroup of v2 has no list of processes; they show in its domain.
-            Err(error) if error.kind() == IoKind::Unsupported => {}
+            Err(error) if error.kind() == IoKind::Unsupported => {
+                let threads = fs::read_to_string(directory.join("cgroup.threads")).unwrap_or_default();
+                found.extend(threaded::processes(&threads));
+            }
             Err(error) => {
                 return Err(
                     Error::from(error).wrap(format_args!("read {}/cgroup.procs", directory.display()))

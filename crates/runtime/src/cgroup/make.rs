@@ -8,8 +8,8 @@ use std::path::Path;
 use conex_spec::runtime::Resources;
 
 use super::directory::is_refusal;
-use super::systemd::{Manager, Unit, properties};
-use super::{Cgroup, CgroupPlan, Driver, Layout, Version, directory, is_v2};
+use super::systemd::{self, Manager, Unit, properties};
+use super::{Cgroup, CgroupPlan, Driver, Layout, Version, directory, is_v2, limits, threaded};
 use crate::{Error, ErrorKind, Result, Wrap};
 
 impl Cgroup {
@@ -38,7 +38,7 @@ impl Cgroup {
     fn make_directories(&mut self, plan: &CgroupPlan) -> Result<()> {
         let v2 = is_v2(&plan.directories);
         for (controller, path) in &plan.directories {
-            match make_with_parents(path, v2, controller) {
+            match make_with_parents(path, v2, controller, &plan.resources) {
                 // Somebody else's of the same name: as good as one that could not be made.
                 Ok(()) if plan.best_effort && !may_enter(path) => {}
                 Ok(()) => drop(self.directories.insert(controller.clone(), path.clone())),
@@ -135,10 +135,14 @@ fn is_for_one(resources: &Resources) -> bool {
 /// Directories above a container's that are not there yet, the lowest first: what making it will add.
 pub fn missing_parents(plan: &CgroupPlan) -> Vec<String> {
     let mut missing = Vec::new();
-    if plan.driver != Driver::Cgroupfs {
-        return missing;
-    }
-    let distinct: BTreeSet<_> = plan.directories.values().collect();
+    // A slice is systemd's, but of v1's hierarchies it does not know all.
+    let ours = |controller: &str| match plan.driver {
+        Driver::Cgroupfs => true,
+        Driver::Systemd => !is_v2(&plan.directories) && !systemd::MANAGED.contains(&controller),
+        Driver::Disabled => false,
+    };
+    let directories = plan.directories.iter().filter(|(controller, _)| ours(controller));
+    let distinct: BTreeSet<_> = directories.map(|(_, directory)| directory).collect();
     for path in distinct {
         let mut path = path.as_str();
         while let Some((parent, _)) = path.rsplit_once('/').filter(|(parent, _)| !Path::new(parent).is_dir())
@@ -154,20 +158,20 @@ pub fn missing_parents(plan: &CgroupPlan) -> Vec<String> {
 }
 
 /// On the way down v2 needs its controllers passed on, and v1's cpuset its processors and memory nodes.
-fn make_with_parents(path: &str, v2: bool, controller: &str) -> Result<()> {
+fn make_with_parents(path: &str, v2: bool, controller: &str, resources: &Resources) -> Result<()> {
     let parent = path.rsplit_once('/').map_or("", |(parent, _)| parent);
     if parent.is_empty() {
         return Err(Error::new(ErrorKind::NotFound, format!("no cgroup filesystem around {path}")));
     }
     let is_new = match directory::make(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => {
-            make_with_parents(parent, v2, controller)?;
+            make_with_parents(parent, v2, controller, resources)?;
             directory::make(path)?
         }
         outcome => outcome?,
     };
-    if is_new && v2 {
-        pass_controllers_on(parent);
+    if v2 && !(is_new && pass_controllers_on(parent, resources)?) {
+        threaded::settle(path, resources)?;
     }
     if is_new && controller == "cpuset" {
         for file in ["cpuset.cpus", "cpuset.mems"] {
@@ -190,21 +194,36 @@ fn fill_cpuset(path: &str, file: &str) -> Result<String> {
     Ok(inherited)
 }
 
-/// A controller that cannot be had (processes in the parent, no right) is missed only when a limit needs it.
-fn pass_controllers_on(parent: &str) {
-    let Ok(available) = directory::read(parent, "cgroup.controllers") else { return };
+/// A controller that cannot be had (processes in the parent, no right) is missed only when a limit needs it. False if
+/// what is below may be threaded.
+fn pass_controllers_on(parent: &str, resources: &Resources) -> Result<bool> {
+    let Ok(available) = directory::read(parent, "cgroup.controllers") else { return Ok(false) };
     let enabled = directory::read(parent, "cgroup.subtree_control").unwrap_or_default();
-    let missing: Vec<_> = available
-        .split_whitespace()
-        .filter(|controller| !enabled.split_whitespace().any(|enabled| enabled == *controller))
-        .map(|controller| format!("+{controller}"))
-        .collect();
-    if missing.is_empty() || directory::write(parent, "cgroup.subtree_control", &missing.join(" ")).is_ok() {
-        return;
+    let is_enabled = |controller: &&str| enabled.split_whitespace().any(|enabled| enabled == *controller);
+    let mut missing: Vec<_> =
+        available.split_whitespace().filter(|controller| !is_enabled(controller)).collect();
+    let has_all_kinds = available.split_whitespace().any(|controller| !threaded::has(controller));
+    if missing.is_empty() {
+        return Ok(has_all_kinds);
+    }
+    let add = |controllers: &[&str]| {
+        let words: Vec<_> = controllers.iter().map(|controller| format!("+{controller}")).collect();
+        directory::write(parent, "cgroup.subtree_control", &words.join(" "))
+    };
+    match add(&missing) {
+        Ok(()) => return Ok(has_all_kinds),
+        // It has processes. Of the controllers that it can still pass on each makes what is below threaded.
+        Err(error) if error.errno() == Some(conex_sys::Errno::BUSY) => {
+            let wanted = limits::controllers(resources)?;
+            let possible = wanted.iter().all(|controller| threaded::has(controller));
+            missing.retain(|controller| possible && wanted.contains(*controller));
+        }
+        Err(_) => {}
     }
     for one in missing {
-        directory::write(parent, "cgroup.subtree_control", &one).ok();
+        add(&[one]).ok();
     }
+    Ok(false)
 }
 
 /// config-linux.md, "Cgroup ownership": the directory and the files that the kernel says are safe to delegate.

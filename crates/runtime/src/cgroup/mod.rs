@@ -24,6 +24,7 @@ mod oom;
 mod reading;
 mod stats;
 mod systemd;
+mod threaded;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -155,7 +156,11 @@ impl Cgroup {
             && is_v2(&self.directories)
             && directory::has(directory, "cgroup.kill")
         {
-            return directory::write(directory, "cgroup.kill", "1");
+            match directory::write(directory, "cgroup.kill", "1") {
+                // Threaded.
+                Err(error) if error.errno() == Some(conex_sys::Errno::OPNOTSUPP) => {}
+                outcome => return outcome,
+            }
         }
         // KERNEL(5.14): what is frozen cannot fork, so one round over the list meets all.
         let frozen = self.freeze().is_ok();

@@ -12,9 +12,9 @@ use super::{Machine, System, cache, root, share, units};
 use crate::busybox;
 use crate::require::{Requirement, program};
 
-/// Less to emulate: no mitigations, no waiting for grace periods, no self-tests, and v1 not even by mistake.
+/// Less to emulate: no mitigations, no waiting for grace periods, no self-tests.
 const PARAMETERS: &str = "console=ttyS0 quiet panic=-1 mitigations=off no5lvl nokaslr random.trust_cpu=on \
-    rcupdate.rcu_expedited=1 cryptomgr.notests tsc=reliable no_timer_check audit=0 cgroup_no_v1=all \
+    rcupdate.rcu_expedited=1 cryptomgr.notests tsc=reliable no_timer_check audit=0 \
     systemd.unit=multi-user.target systemd.show_status=no";
 impl Machine {
     /// Boots it when no other machine runs; the command starts as soon as its system is up.

@@ -81,7 +81,7 @@ impl Default for Machine {
             programs: Vec::new(),
             share: None,
             disk: None,
-            limit: Duration::from_secs(240),
+            limit: Duration::from_secs(600),
         }
     }
 }

@@ -24,6 +24,8 @@ mod tests;
 mod v1;
 mod v2;
 
+use std::collections::BTreeSet;
+
 use conex_spec::runtime::{Cpu, Pids, Resources};
 
 pub(super) use restore::restoring;
@@ -71,6 +73,14 @@ pub(super) fn settings(version: Version, resources: &Resources) -> Result<Vec<Se
         settings.unified(file, value);
     }
     Ok(settings.0)
+}
+
+/// Those of v2 that there must be.
+pub(super) fn controllers(resources: &Resources) -> Result<BTreeSet<String>> {
+    let needed = settings(Version::V2, resources)?;
+    let needed = needed.into_iter().filter(|setting| setting.otherwise != Otherwise::Nothing);
+    // Files that each cgroup has belong to none.
+    Ok(needed.map(|setting| setting.controller).filter(|controller| controller != "cgroup").collect())
 }
 
 /// What was asked for and has no file in this version, in words for a log.

@@ -87,6 +87,10 @@ impl UnitRecord {
 #[derive(Debug)]
 pub(super) struct Manager(Connection);
 
+/// The hierarchies of v1 in which systemd makes and removes directories by itself.
+pub(super) const MANAGED: [&str; 8] =
+    ["", "name=systemd", "cpu", "cpuacct", "blkio", "memory", "devices", "pids"];
+
 const NAME: &str = "org.freedesktop.systemd1";
 const PATH: &str = "/org/freedesktop/systemd1";
 const INTERFACE: &str = "org.freedesktop.systemd1.Manager";
