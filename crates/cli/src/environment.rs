@@ -8,10 +8,11 @@ use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use conex_engine::registry::config::{AuthFile, Registries, ask_credential_helper};
-use conex_engine::registry::{Credentials, Login, ProxySettings, Settings as RegistrySettings};
+use conex_engine::registry::config::Registries;
+use conex_engine::registry::{ProxySettings, Settings as RegistrySettings};
 
 use crate::error::CommandError;
+use crate::logins::Logins;
 
 /// What the process was started with.
 #[derive(Clone, Debug)]
@@ -118,7 +119,7 @@ impl Environment {
     ) -> Result<RegistrySettings, CommandError> {
         let mut settings = RegistrySettings::new(concat!("conex/", env!("CARGO_PKG_VERSION")));
         settings.registries = self.registries(registries_conf)?;
-        settings.credentials = Arc::new(Logins { files: self.auth_files(authfile) });
+        settings.credentials = Arc::new(self.logins(authfile));
         let config = self.xdg("XDG_CONFIG_HOME", ".config");
         settings.tls.certs_dirs = vec![
             config.join("containers/certs.d"),
@@ -167,6 +168,17 @@ impl Environment {
         Ok(registries)
     }
 
+    /// Who is logged in where.
+    pub(crate) fn logins(&self, authfile: Option<&Path>) -> Logins {
+        Logins { files: self.auth_files(authfile) }
+    }
+
+    /// docker's own file.
+    pub(crate) fn docker_config(&self) -> PathBuf {
+        let directory = self.variable("DOCKER_CONFIG").map(PathBuf::from);
+        directory.unwrap_or_else(|| self.home.join(".docker")).join("config.json")
+    }
+
     /// In the order of containers-auth.json(5).
     fn auth_files(&self, named: Option<&Path>) -> Vec<PathBuf> {
         let named =
@@ -176,12 +188,10 @@ impl Environment {
         }
         let session = self.variable("XDG_RUNTIME_DIR").map(PathBuf::from);
         let session = session.unwrap_or_else(|| format!("/run/containers/{}", self.uid).into());
-        let docker =
-            self.variable("DOCKER_CONFIG").map(PathBuf::from).unwrap_or_else(|| self.home.join(".docker"));
         vec![
             session.join("containers/auth.json"),
             self.xdg("XDG_CONFIG_HOME", ".config").join("containers/auth.json"),
-            docker.join("config.json"),
+            self.docker_config(),
             self.home.join(".dockercfg"),
         ]
     }
@@ -193,40 +203,4 @@ fn conf_files(directory: &Path) -> Vec<PathBuf> {
     let mut files: Vec<_> = entries.filter(|path| path.extension().is_some_and(|e| e == "conf")).collect();
     files.sort();
     files
-}
-
-/// The user's logins, looked up when a registry asks for one.
-struct Logins {
-    files: Vec<PathBuf>,
-}
-
-impl Credentials for Logins {
-    fn find(&self, host: &str, name: &str) -> conex_engine::images::Result<Option<Login>> {
-        for path in &self.files {
-            let text = match fs::read_to_string(path) {
-                Ok(text) => text,
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
-                Err(error) => return Err(conex_engine::images::Error::from(error).wrap(path.display())),
-            };
-            let file = AuthFile::parse(&text).map_err(|error| error.wrap(path.display()))?;
-            // A helper that fails is an error: the next file's login may be another person's.
-            let login = match file.helper(host) {
-                Some(helper) => ask_credential_helper(helper, server_name(host))?,
-                None => None,
-            };
-            let login = match login {
-                Some(login) => Some(login),
-                None => file.find(host, name)?,
-            };
-            if login.is_some() {
-                return Ok(login);
-            }
-        }
-        Ok(None)
-    }
-}
-
-/// Docker Hub's name with credential helpers.
-fn server_name(host: &str) -> &str {
-    if host == "docker.io" { "https://index.docker.io/v1/" } else { host }
 }

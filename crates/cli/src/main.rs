@@ -5,6 +5,7 @@
 mod commands;
 mod environment;
 mod error;
+mod logins;
 mod output;
 mod personality;
 mod session;

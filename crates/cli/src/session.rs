@@ -168,8 +168,8 @@ impl From<std::io::Error> for CommandError {
     }
 }
 
-/// `--creds`: the same login wherever it is asked for.
-struct Named(Login);
+/// The same login wherever it is asked for: `--creds`.
+pub(crate) struct Named(pub Login);
 
 impl Named {
     fn parse(text: &str) -> Result<Self, CommandError> {

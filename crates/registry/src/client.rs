@@ -5,9 +5,10 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 
 use conex_spec::distribution::Reference;
-use ureq::http::HeaderMap;
+use ureq::http::{HeaderMap, Method};
 
-use crate::http::{Agents, Host};
+use crate::auth::Scopes;
+use crate::http::{Agents, Ask, Host};
 use crate::settings::lock;
 use crate::{Remote, Result, Settings};
 
@@ -44,6 +45,17 @@ impl Client {
     /// The image or repository that `reference` names, seen through this client.
     pub fn remote(&self, reference: &Reference) -> Remote {
         Remote::new(self.clone(), reference.clone())
+    }
+
+    /// Whether `host` knows whom the settings log in as there. A host that demands no login knows everybody.
+    pub fn check_login(&self, host: &str) -> Result<bool> {
+        let insecure = self.shared.settings.registries.is_insecure(host);
+        let host = self.shared.host(host, insecure)?;
+        let answer =
+            host.send(&self.shared, Ask::new(Method::GET, "/v2/", Scopes::login()).expect(&[401]))?;
+        let known = answer.status != 401;
+        answer.finish();
+        Ok(known)
     }
 }
 

@@ -51,9 +51,21 @@ impl Remote {
         self.main()?.referrers(digest, artifact_type)
     }
 
-    /// Deletes the tag, or the manifest where the reference has a digest.
+    /// Deletes the manifest that the reference means, with all its tags.
     pub fn delete(&self) -> Result<()> {
-        self.main()?.delete_manifest(self.reference.manifest_reference())
+        let repository = self.main()?;
+        let reference = self.reference.manifest_reference();
+        let missing = || Error::new(ErrorKind::NotFound, format!("{}: no such image", self.reference));
+        let found = repository.head_manifest(reference)?.ok_or_else(missing)?;
+        repository.delete_manifest(found.digest.as_str())
+    }
+
+    /// Deletes the tag alone: what it meant stays, under its other tags and by digest.
+    pub fn delete_tag(&self) -> Result<()> {
+        match (&self.reference.digest, self.reference.tag_or_latest()) {
+            (None, Some(tag)) => self.main()?.delete_tag(tag),
+            _ => Err(Error::new(ErrorKind::Usage, format!("{} does not name a tag", self.reference))),
+        }
     }
 
     fn endpoints(&self) -> Result<Vec<Endpoint>> {

@@ -118,7 +118,12 @@ fn debians_docker_registry() {
     let remote = walk(&sandbox, &registry.address);
     attach(&remote);
     assert!(remote.tags().unwrap().iter().any(|tag| tag.starts_with("sha256-")), "kept by the fallback tag");
-    assert_eq!(remote.delete().unwrap_err().kind(), ErrorKind::Unsupported, "it deletes by digest only");
+    // It deletes by digest only.
+    remote.delete_tag().unwrap();
+    assert_eq!(remote.head().unwrap_err().kind(), ErrorKind::NotFound);
+    assert!(remote.tags().unwrap().contains(&"2".to_owned()), "the image keeps its other tags");
+    assert_eq!(remote.delete_tag().unwrap_err().kind(), ErrorKind::NotFound);
+    assert_eq!(remote.delete().unwrap_err().kind(), ErrorKind::NotFound);
 }
 
 /// The project's own, in a thread.
@@ -152,7 +157,7 @@ fn the_projects_own() {
     let remote = walk(&sandbox, &registry.address);
     attach(&remote);
     assert_eq!(remote.tags().unwrap(), ["1", "2"], "no fallback tag where there is the API");
-    remote.delete().unwrap();
+    remote.delete_tag().unwrap();
     assert_eq!(remote.tags().unwrap(), ["2"]);
     drop(registry);
     let store = conex_image::store::Store::open(&sandbox.path("registry")).unwrap();

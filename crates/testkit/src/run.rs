@@ -50,6 +50,13 @@ impl Output {
         self
     }
 
+    /// Panics unless stdout has this text.
+    #[track_caller]
+    pub fn prints(self, text: &str) -> Self {
+        assert!(self.stdout.contains(text), "expected {text:?} on stdout\n{self}");
+        self
+    }
+
     /// Panics unless stderr has this text.
     #[track_caller]
     pub fn says(self, text: &str) -> Self {

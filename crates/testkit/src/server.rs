@@ -20,13 +20,18 @@ pub struct Registry {
 impl Registry {
     /// Debian's docker-registry, empty, without TLS or authentication.
     pub fn debian(sandbox: &Sandbox) -> Requirement<Self> {
+        Self::debian_with(sandbox, "")
+    }
+
+    /// The same, with more lines of configuration.
+    pub fn debian_with(sandbox: &Sandbox, more: &str) -> Requirement<Self> {
         let program = program("docker-registry")?;
         let address = free_address();
         let storage = sandbox.path(format!("docker-registry-{}", address.port()));
         let config = storage.with_extension("yml");
         let text = format!(
             "version: 0.1\nlog: {{level: error}}\nstorage:\n  filesystem: {{rootdirectory: {}}}\n  delete: {{enabled: true}}\n\
-             http: {{addr: \"{address}\"}}\n",
+             http: {{addr: \"{address}\"}}\n{more}",
             storage.display()
         );
         fs::write(&config, text).map_err(|error| error.to_string())?;
@@ -36,10 +41,19 @@ impl Registry {
 
     /// `conex registry serve`, over a store of its own.
     pub fn conex(sandbox: &Sandbox) -> Self {
+        Self::conex_with(sandbox, &[])
+    }
+
+    /// The same, with more options.
+    pub fn conex_with(sandbox: &Sandbox, more: &[&str]) -> Self {
         let address = free_address();
         let store = sandbox.path(format!("registry-{}", address.port()));
         let mut command = sandbox.command(sandbox.programs().join("conex"));
-        command.arg("--root").arg(store).args(["registry", "serve", "--listen", &address.to_string()]);
+        command
+            .arg("--root")
+            .arg(store)
+            .args(["registry", "serve", "--listen", &address.to_string()])
+            .args(more);
         Self::ready(command.background(), address)
     }
 

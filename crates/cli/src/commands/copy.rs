@@ -9,9 +9,10 @@ use conex_engine::transport::Location;
 use conex_spec::image::{Descriptor, Platform};
 
 use super::form::FormArgs;
+use super::sides::TwoSides;
 use crate::error::{CommandError, CommandResult, Context as _};
 use crate::output;
-use crate::session::{RegistryArgs, Session, bearer, nobody};
+use crate::session::{RegistryArgs, Session};
 
 /// Copy an image from anywhere to anywhere
 ///
@@ -45,89 +46,15 @@ pub(crate) struct Args {
     /// Blobs under way at a time
     #[arg(long, value_name = "N", default_value_t = 6)]
     image_parallel_copies: usize,
-    /// Tries after a failed one
-    #[arg(long, value_name = "N")]
-    retry_times: Option<u32>,
     /// Show nothing
     #[arg(short, long)]
     quiet: bool,
-    /// Log in with what this file says
-    #[arg(long, value_name = "FILE")]
-    authfile: Option<PathBuf>,
     #[command(flatten)]
-    source_side: SourceSide,
-    #[command(flatten)]
-    destination_side: DestinationSide,
+    sides: TwoSides,
     #[command(flatten)]
     form: FormArgs,
     #[command(flatten)]
     habits: Habits,
-}
-
-/// How the source's registry is spoken to.
-#[derive(clap::Args, Clone, Debug)]
-#[command(next_help_heading = "Source registry")]
-struct SourceSide {
-    /// Demand HTTPS with a valid certificate
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
-    src_tls_verify: Option<bool>,
-    /// Log in as this user
-    #[arg(long, value_name = "USER[:PASSWORD]")]
-    src_creds: Option<String>,
-    /// Log in as this user, with --src-password
-    #[arg(long, value_name = "USER")]
-    src_username: Option<String>,
-    /// For --src-username
-    #[arg(long, value_name = "PASSWORD", requires = "src_username")]
-    src_password: Option<String>,
-    /// Do not log in
-    #[arg(long)]
-    src_no_creds: bool,
-    /// Send this bearer token
-    #[arg(long, value_name = "TOKEN")]
-    src_registry_token: Option<String>,
-    /// Log in with what this file says
-    #[arg(long, value_name = "FILE")]
-    src_authfile: Option<PathBuf>,
-    /// Certificates (*.crt, *.cert, *.key)
-    #[arg(long, value_name = "DIR")]
-    src_cert_dir: Option<PathBuf>,
-    /// The docker to copy from, instead of $DOCKER_HOST
-    #[arg(long, value_name = "HOST")]
-    src_daemon_host: Option<String>,
-}
-
-/// How the destination's registry is spoken to.
-#[derive(clap::Args, Clone, Debug)]
-#[command(next_help_heading = "Destination registry")]
-struct DestinationSide {
-    /// Demand HTTPS with a valid certificate
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
-    dest_tls_verify: Option<bool>,
-    /// Log in as this user
-    #[arg(long, value_name = "USER[:PASSWORD]")]
-    dest_creds: Option<String>,
-    /// Log in as this user, with --dest-password
-    #[arg(long, value_name = "USER")]
-    dest_username: Option<String>,
-    /// For --dest-username
-    #[arg(long, value_name = "PASSWORD", requires = "dest_username")]
-    dest_password: Option<String>,
-    /// Do not log in
-    #[arg(long)]
-    dest_no_creds: bool,
-    /// Send this bearer token
-    #[arg(long, value_name = "TOKEN")]
-    dest_registry_token: Option<String>,
-    /// Log in with what this file says
-    #[arg(long, value_name = "FILE")]
-    dest_authfile: Option<PathBuf>,
-    /// Certificates (*.crt, *.cert, *.key)
-    #[arg(long, value_name = "DIR")]
-    dest_cert_dir: Option<PathBuf>,
-    /// The docker to copy to, instead of $DOCKER_HOST
-    #[arg(long, value_name = "HOST")]
-    dest_daemon_host: Option<String>,
 }
 
 /// skopeo's options that ask for what is done anyway: signatures are never copied, digests known beforehand.
@@ -225,8 +152,8 @@ impl Args {
         Ok(Request {
             source: Location::parse(&self.source, default_store)?,
             destination: Location::parse(&self.destination, default_store)?,
-            source_registry: self.source_registry(session)?,
-            destination_registry: self.destination_registry(session)?,
+            source_registry: self.sides.source(session)?,
+            destination_registry: self.sides.destination(session)?,
             all: self.is_all()?,
             platform: platform.clone(),
             form: self.form.form()?,
@@ -247,47 +174,4 @@ impl Args {
             }
         }
     }
-
-    fn source_registry(&self, session: &Session) -> Result<RegistrySettings, CommandError> {
-        let side = &self.source_side;
-        let mut settings = session.registry(&RegistryArgs {
-            tls_verify: side.src_tls_verify,
-            creds: login(side.src_creds.as_ref(), side.src_username.as_ref(), side.src_password.as_ref()),
-            authfile: side.src_authfile.clone().or_else(|| self.authfile.clone()),
-            cert_dir: side.src_cert_dir.clone(),
-        })?;
-        settings.docker_host = side.src_daemon_host.clone().unwrap_or(settings.docker_host);
-        self.finish(&mut settings, side.src_no_creds, side.src_registry_token.as_deref());
-        Ok(settings)
-    }
-
-    fn destination_registry(&self, session: &Session) -> Result<RegistrySettings, CommandError> {
-        let side = &self.destination_side;
-        let mut settings = session.registry(&RegistryArgs {
-            tls_verify: side.dest_tls_verify,
-            creds: login(side.dest_creds.as_ref(), side.dest_username.as_ref(), side.dest_password.as_ref()),
-            authfile: side.dest_authfile.clone().or_else(|| self.authfile.clone()),
-            cert_dir: side.dest_cert_dir.clone(),
-        })?;
-        settings.docker_host = side.dest_daemon_host.clone().unwrap_or(settings.docker_host);
-        self.finish(&mut settings, side.dest_no_creds, side.dest_registry_token.as_deref());
-        Ok(settings)
-    }
-
-    fn finish(&self, settings: &mut RegistrySettings, no_creds: bool, token: Option<&str>) {
-        if no_creds {
-            nobody(settings);
-        }
-        if let Some(token) = token {
-            bearer(settings, token);
-        }
-        if let Some(times) = self.retry_times {
-            settings.patience.attempts = settings.patience.attempts.max(times.saturating_add(1));
-        }
-    }
-}
-
-fn login(creds: Option<&String>, user: Option<&String>, password: Option<&String>) -> Option<String> {
-    let pair = user.map(|user| format!("{user}:{}", password.map_or("", String::as_str)));
-    creds.cloned().or(pair)
 }

@@ -6,12 +6,17 @@ pub(crate) mod completions;
 mod container_args;
 pub(crate) mod copy;
 pub(crate) mod create;
+pub(crate) mod delete;
 pub(crate) mod exec;
 pub(crate) mod form;
 pub(crate) mod images;
 pub(crate) mod inspect;
 pub(crate) mod kill;
+pub(crate) mod list_tags;
+pub(crate) mod login;
+pub(crate) mod logout;
 pub(crate) mod logs;
+pub(crate) mod manifest_digest;
 pub(crate) mod platform;
 pub(crate) mod ps;
 pub(crate) mod pull;
@@ -21,6 +26,7 @@ pub(crate) mod remote_inspect;
 pub(crate) mod rm;
 pub(crate) mod rmi;
 pub(crate) mod run;
+pub(crate) mod sides;
 pub(crate) mod start;
 pub(crate) mod stop;
 pub(crate) mod system;
@@ -53,7 +59,10 @@ pub(crate) enum Verb {
     Push(push::Args),
     Inspect(inspect::Args),
     Copy(Box<copy::Args>),
-    ListTags(remote_inspect::TagsArgs),
+    ListTags(list_tags::Args),
+    Delete(delete::Args),
+    Login(login::Args),
+    Logout(logout::Args),
     Bundle(bundle::Args),
     Registry(registry::Args),
     System(system::Args),
@@ -67,7 +76,7 @@ impl Verb {
     pub(crate) fn manner(&self) -> Manner {
         match self {
             Self::Rm(_) | Self::Rmi(_) => Manner::Removal,
-            Self::Copy(_) | Self::ListTags(_) => Manner::Transfer,
+            Self::Copy(_) | Self::ListTags(_) | Self::Delete(_) => Manner::Transfer,
             _ => Manner::Engine,
         }
     }
@@ -92,7 +101,10 @@ impl Verb {
             Self::Push(args) => push::run(args, session),
             Self::Inspect(args) => inspect::run(args, session),
             Self::Copy(args) => copy::run(args, session, &Platform::host(), true),
-            Self::ListTags(args) => remote_inspect::list_tags(args, session),
+            Self::ListTags(args) => list_tags::run(args, session),
+            Self::Delete(args) => delete::run(args, session),
+            Self::Login(args) => login::run(args, session),
+            Self::Logout(args) => logout::run(args, session),
             Self::Bundle(args) => bundle::run(args, session),
             Self::Registry(args) => registry::run(args, session),
             Self::System(args) => system::run(args, session),

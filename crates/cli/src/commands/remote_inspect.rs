@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! An image where it is, without copying it: skopeo's `inspect` and `list-tags`.
+//! An image where it is, without copying it: skopeo's `inspect`.
 
 use std::io::Read as _;
 
@@ -8,13 +8,13 @@ use conex_engine::images::transfer::Source;
 use conex_engine::registry::{Client, Settings as RegistrySettings};
 use conex_engine::transport::Location;
 use conex_engine::{Engine, images};
-use conex_spec::distribution::Reference;
 use conex_spec::image::Platform;
 use serde_json::{Value, json};
 
+use super::sides::OneSide;
 use crate::error::{CommandError, CommandResult, Context as _};
 use crate::output::{self, template};
-use crate::session::{RegistryArgs, Session};
+use crate::session::Session;
 
 /// Show an image where it is, without copying it
 #[derive(clap::Args, Debug)]
@@ -35,28 +35,22 @@ pub(crate) struct Args {
     #[arg(long)]
     config: bool,
     /// A Go template
-    #[arg(short, long, value_name = "FORMAT", conflicts_with = "raw")]
+    #[arg(short, long, value_name = "FORMAT")]
     format: Option<String>,
     /// Do not ask the registry for its tags
     #[arg(short = 'n', long)]
     no_tags: bool,
-    /// Do not log in
-    #[arg(long)]
-    no_creds: bool,
-    /// Accepted for habit: requests are tried again anyway
-    #[arg(long, hide = true)]
-    retry_times: Option<u32>,
     #[command(flatten)]
-    registry: RegistryArgs,
+    side: OneSide,
 }
 
 /// Runs the verb.
 pub(crate) fn run(args: &Args, session: &Session, platform: &Platform) -> CommandResult {
-    let engine = session.engine()?;
-    let mut registry = session.registry(&args.registry)?;
-    if args.no_creds {
-        crate::session::nobody(&mut registry);
+    if args.raw && args.format.is_some() {
+        return Err(CommandError::usage("raw output does not support format option"));
     }
+    let engine = session.engine()?;
+    let registry = args.side.settings(session)?;
     let context = || format!("inspect {}", args.image);
     let location = Location::parse(&args.image, false).context(context)?;
     let source = location.source(&engine, &registry).context(context)?;
@@ -74,7 +68,7 @@ pub(crate) fn run(args: &Args, session: &Session, platform: &Platform) -> Comman
         false => view(&location, &image, source.as_ref(), &registry, !args.no_tags).context(context)?,
     };
     match &args.format {
-        Some(format) => output::print(&template::render_line(format, &value)?)?,
+        Some(format) => output::print(&template::render_line(format, &with_go_names(value))?)?,
         None => output::print(&output::pretty(&value))?,
     }
     Ok(0)
@@ -89,6 +83,45 @@ fn configuration(source: &dyn Source, image: &Image) -> Result<Vec<u8>, CommandE
     images::manifest::verified(bytes, &descriptor.media_type, Some(&descriptor.digest))
         .map(|raw| raw.bytes)
         .map_err(Into::into)
+}
+
+/// The configuration's properties under the names that skopeo's templates have for them as well.
+fn with_go_names(mut value: Value) -> Value {
+    const TOP: [(&str, &str); 10] = [
+        ("created", "Created"),
+        ("author", "Author"),
+        ("architecture", "Architecture"),
+        ("variant", "Variant"),
+        ("os", "OS"),
+        ("os.version", "OSVersion"),
+        ("os.features", "OSFeatures"),
+        ("config", "Config"),
+        ("rootfs", "RootFS"),
+        ("history", "History"),
+    ];
+    const ROOTFS: [(&str, &str); 2] = [("type", "Type"), ("diff_ids", "DiffIDs")];
+    const STEP: [(&str, &str); 5] = [
+        ("created", "Created"),
+        ("created_by", "CreatedBy"),
+        ("author", "Author"),
+        ("comment", "Comment"),
+        ("empty_layer", "EmptyLayer"),
+    ];
+    let add = |value: &mut Value, names: &[(&str, &str)]| {
+        for (name, gos) in names {
+            if let Some(property) = value.get(name).cloned() {
+                value[gos] = property;
+            }
+        }
+    };
+    if let Some(rootfs) = value.get_mut("rootfs") {
+        add(rootfs, &ROOTFS);
+    }
+    for step in value.get_mut("history").and_then(Value::as_array_mut).into_iter().flatten() {
+        add(step, &STEP);
+    }
+    add(&mut value, &TOP);
+    value
 }
 
 /// The view for a name with a transport.
@@ -140,31 +173,4 @@ fn view(
         })).collect::<Vec<_>>(),
         "Env": config.config.env,
     }))
-}
-
-/// Show the tags of a repository
-#[derive(clap::Args, Debug)]
-pub(crate) struct TagsArgs {
-    /// docker://NAME
-    #[arg(value_name = "REPOSITORY-NAME")]
-    repository: String,
-    #[command(flatten)]
-    registry: RegistryArgs,
-}
-
-/// `list-tags`
-pub(crate) fn list_tags(args: &TagsArgs, session: &Session) -> CommandResult {
-    let context = || format!("list-tags {}", args.repository);
-    let name = args.repository.strip_prefix("docker://").ok_or_else(|| {
-        CommandError::usage(format!("list-tags {}: only docker:// has tags to list", args.repository))
-            .with_hint(format!("write docker://{}", args.repository))
-    })?;
-    let reference: Reference = name.parse().map_err(conex_engine::Error::from).context(context)?;
-    if reference.tag.is_some() || reference.digest.is_some() {
-        return Err(CommandError::usage("the repository must stand without tag and digest").wrap(context()));
-    }
-    let remote = Client::new(session.registry(&args.registry)?).remote(&reference);
-    let tags = remote.tags().context(context)?;
-    output::print(&output::pretty(&json!({"Repository": reference.repository(), "Tags": tags})))?;
-    Ok(0)
 }

@@ -6,7 +6,7 @@
 //! |---|---|
 //! | `conex` | itself |
 //! | `podman`, `docker` | itself, in their manner of showing names and versions |
-//! | `skopeo` | `copy`, `inspect`, `list-tags` |
+//! | `skopeo` | all but `sync` and signing |
 //! | `umoci` | `unpack`, `list` |
 //! | `oci-image-tool` | `create`, `unpack`, `validate` |
 //! | `buildah` | not there yet; it says so |

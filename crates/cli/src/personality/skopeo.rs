@@ -8,11 +8,11 @@ use clap::{Parser, Subcommand};
 use conex_spec::image::Platform;
 
 use super::{Tool, session};
-use crate::commands::{copy, remote_inspect};
+use crate::commands::{copy, delete, list_tags, login, logout, manifest_digest, remote_inspect};
 use crate::error::{CommandError, CommandResult, Manner};
 use crate::session::{Globals, Names};
 
-/// Images in registries and directories: copy, inspect, list tags
+/// Images in registries and directories: copy, look, delete, log in
 #[derive(Parser, Debug)]
 pub(super) struct Cli {
     #[command(flatten)]
@@ -60,7 +60,11 @@ struct SkopeoGlobals {
 enum Verb {
     Copy(Box<copy::Args>),
     Inspect(remote_inspect::Args),
-    ListTags(remote_inspect::TagsArgs),
+    ListTags(list_tags::Args),
+    Delete(delete::Args),
+    Login(login::Args),
+    Logout(logout::Args),
+    ManifestDigest(manifest_digest::Args),
     #[command(external_subcommand)]
     Absent(Vec<OsString>),
 }
@@ -79,11 +83,15 @@ impl Tool for Cli {
         match &self.verb {
             Verb::Copy(args) => copy::run(args, &session, &platform, false),
             Verb::Inspect(args) => remote_inspect::run(args, &session, &platform),
-            Verb::ListTags(args) => remote_inspect::list_tags(args, &session),
+            Verb::ListTags(args) => list_tags::run(args, &session),
+            Verb::Delete(args) => delete::run(args, &session),
+            Verb::Login(args) => login::run(args, &session),
+            Verb::Logout(args) => logout::run(args, &session),
+            Verb::ManifestDigest(args) => manifest_digest::run(args),
             Verb::Absent(words) => {
                 let verb = words.first().map(|word| word.to_string_lossy().into_owned()).unwrap_or_default();
                 Err(CommandError::usage(format!("{verb:?} is not there"))
-                    .with_hint("there are copy, inspect and list-tags"))
+                    .with_hint("`skopeo --help` shows what there is"))
             }
         }
     }

@@ -8,6 +8,8 @@ use std::fmt;
 pub(crate) struct Scopes {
     /// Sorted by name, so that equal demands share a token.
     list: Vec<(String, Actions)>,
+    /// A token that allows nothing: whether the login is right.
+    login: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -33,7 +35,12 @@ impl Scopes {
     }
 
     pub(crate) fn of(name: &str, actions: Actions) -> Self {
-        Self { list: vec![(name.to_owned(), actions)] }
+        Self { list: vec![(name.to_owned(), actions)], login: false }
+    }
+
+    /// No more than to be known.
+    pub(crate) fn login() -> Self {
+        Self { list: Vec::new(), login: true }
     }
 
     /// The same, and reading another repository: to mount from it.
@@ -46,7 +53,7 @@ impl Scopes {
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.list.is_empty()
+        self.list.is_empty() && !self.login
     }
 
     /// The repository that a login is looked up for.
@@ -79,7 +86,8 @@ fn covers(own: &str, demanded: &str) -> bool {
 
 impl fmt::Display for Scopes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.parameters(None).join(" "))
+        let text = if self.login { "a login".to_owned() } else { self.parameters(None).join(" ") };
+        f.write_str(&text)
     }
 }
 

@@ -52,6 +52,11 @@ impl AuthFile {
         named.or((!self.creds_store.is_empty()).then_some(&self.creds_store)).map(String::as_str)
     }
 
+    /// Every helper that the file names.
+    pub fn helpers(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.cred_helpers.iter().map(|(host, helper)| (host.as_str(), helper.as_str()))
+    }
+
     /// The login written in the file for repository `name` on `host`.
     pub fn find(&self, host: &str, name: &str) -> Result<Option<Login>> {
         let mut path = format!("{host}/{name}");

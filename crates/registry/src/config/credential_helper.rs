@@ -1,5 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Docker's credential helper protocol: `docker-credential-<name> get`, the server on stdin, JSON on stdout.
+//! Docker's credential helper protocol: `docker-credential-<name>`, one verb, everything else on stdin and stdout.
+//!
+//! ```text
+//!  get    server                             ──► {"Username": …, "Secret": …}
+//!  store  {"ServerURL", "Username", "Secret"}
+//!  erase  server
+//! ```
 
 use std::io::{Read, Write};
 use std::process::{Child, Command, Stdio};
@@ -23,40 +29,69 @@ struct Answer {
     secret: String,
 }
 
-/// Asks the helper `docker-credential-<helper>` for `server`'s login. `None`: it knows none.
-pub fn ask(helper: &str, server: &str) -> Result<Option<Login>> {
-    if helper.contains('/') {
-        return Err(Error::new(
-            ErrorKind::Usage,
-            format!("credential helper {helper:?}: a name has no slash"),
-        ));
-    }
-    run(&format!("docker-credential-{helper}"), server, PATIENCE)
+/// A program that keeps logins: `docker-credential-<name>`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CredentialHelper {
+    program: String,
 }
 
-fn run(program: &str, server: &str, patience: Duration) -> Result<Option<Login>> {
-    let fail = |what: String| Error::new(ErrorKind::Denied, format!("credential helper {program}: {what}"));
-    let mut child = Command::new(program)
-        .arg("get")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .map_err(|error| fail(error.to_string()).with_hint("install it, or remove it from credHelpers"))?;
-    if let Some(mut stdin) = child.stdin.take() {
-        // A helper that does not read its input is judged by its answer.
-        let _closed_early = stdin.write_all(server.as_bytes());
+impl CredentialHelper {
+    /// By the name that auth files give it.
+    pub fn named(name: &str) -> Result<Self> {
+        if name.contains('/') {
+            let message = format!("credential helper {name:?}: a name has no slash");
+            return Err(Error::new(ErrorKind::Usage, message));
+        }
+        Ok(Self { program: format!("docker-credential-{name}") })
     }
-    let (answer, success) = read_answer(&mut child, patience).map_err(fail)?;
-    if !success {
+
+    /// The login at `server`. `None`: it knows none.
+    pub fn get(&self, server: &str) -> Result<Option<Login>> {
+        let Some(answer) = self.run("get", server, PATIENCE)? else { return Ok(None) };
+        // Not the parser's words: they may quote the secret.
+        let answer: Answer = serde_json::from_slice(&answer)
+            .map_err(|_| self.failed("its answer is not the JSON it should be".to_owned()))?;
+        Ok(Some(login_of(&answer.username, &answer.secret)))
+    }
+
+    /// Keeps a login.
+    pub fn store(&self, server: &str, user: &str, password: &str) -> Result<()> {
+        let login = serde_json::json!({ "ServerURL": server, "Username": user, "Secret": password });
+        self.run("store", &login.to_string(), PATIENCE).map(|_| ())
+    }
+
+    /// Forgets a login. Whether there was one.
+    pub fn erase(&self, server: &str) -> Result<bool> {
+        Ok(self.run("erase", server, PATIENCE)?.is_some())
+    }
+
+    fn failed(&self, what: String) -> Error {
+        Error::new(ErrorKind::Denied, format!("credential helper {}: {what}", self.program))
+    }
+
+    /// What it answers. `None`: no such login.
+    fn run(&self, verb: &str, input: &str, patience: Duration) -> Result<Option<Vec<u8>>> {
+        let mut child = Command::new(&self.program)
+            .arg(verb)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .map_err(|error| {
+                self.failed(error.to_string()).with_hint("install it, or remove it from credHelpers")
+            })?;
+        if let Some(mut stdin) = child.stdin.take() {
+            // A helper that does not read its input is judged by its answer.
+            let _closed_early = stdin.write_all(input.as_bytes());
+        }
+        let (answer, success) = read_answer(&mut child, patience).map_err(|what| self.failed(what))?;
+        if success {
+            return Ok(Some(answer));
+        }
         let said = String::from_utf8_lossy(&answer);
         let unknown = said.contains("credentials not found");
-        return if unknown { Ok(None) } else { Err(fail(printable(&said))) };
+        if unknown { Ok(None) } else { Err(self.failed(printable(&said))) }
     }
-    // Not the parser's words: they may quote the secret.
-    let answer: Answer = serde_json::from_slice(&answer)
-        .map_err(|_| fail("its answer is not the JSON it should be".to_owned()))?;
-    Ok(Some(login_of(&answer.username, &answer.secret)))
 }
 
 /// Reads stdout in a thread of its own, so that a helper that hangs or talks without end can be ended.
@@ -73,7 +108,7 @@ fn read_answer(child: &mut Child, patience: Duration) -> std::result::Result<(Ve
     let finished = reader.is_finished();
     if !finished {
         end(child);
-        return Err(format!("no answer within {} s", patience.as_secs()));
+        return Err(format!("no answer within {} s", patience.as_secs_f32()));
     }
     let answer = reader.join().map_err(|_| "reader died".to_owned())?.map_err(|error| error.to_string())?;
     if answer.len() as u64 > ANSWER_CAP {
@@ -96,13 +131,37 @@ mod tests {
 
     use super::*;
 
-    /// Asks a shell script.
-    fn asked(script: &str) -> Result<Option<Login>> {
-        let directory = tempfile::tempdir().unwrap();
+    /// A shell script as the helper.
+    fn script(directory: &tempfile::TempDir, script: &str) -> CredentialHelper {
         let path = directory.path().join("helper");
         std::fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
-        run(path.to_str().unwrap(), "reg.example", Duration::from_secs(2))
+        CredentialHelper { program: path.to_str().unwrap().to_owned() }
+    }
+
+    fn asked(text: &str) -> Result<Option<Login>> {
+        let directory = tempfile::tempdir().unwrap();
+        script(&directory, text).get("reg.example")
+    }
+
+    #[test]
+    fn logins_are_kept_and_forgotten() {
+        let directory = tempfile::tempdir().unwrap();
+        let helper = script(
+            &directory,
+            r#"cd "$(dirname "$0")"
+            case $1 in
+              store) cat > kept;;
+              get) [ -e kept ] && cat kept || { echo credentials not found; exit 1; };;
+              erase) [ "$(cat)" = reg.example ] && rm kept 2>&- || { echo credentials not found; exit 1; };;
+            esac"#,
+        );
+        let login = Login::Basic { user: "me".to_owned(), password: "a\"b".to_owned() };
+        helper.store("reg.example", "me", "a\"b").unwrap();
+        assert_eq!(helper.get("reg.example").unwrap(), Some(login));
+        assert!(helper.erase("reg.example").unwrap());
+        assert_eq!(helper.get("reg.example").unwrap(), None);
+        assert!(!helper.erase("reg.example").unwrap());
     }
 
     #[test]
@@ -118,7 +177,6 @@ mod tests {
     fn a_helper_that_misbehaves_is_ended_and_told() {
         for (script, part) in [
             ("echo locked; exit 1", "locked"),
-            ("exec sleep 60", "no answer within"),
             ("exec yes", "longer than"),
             (r#"echo '{"Secret": s3cret'"#, "not the JSON"),
         ] {
@@ -128,7 +186,12 @@ mod tests {
                 "{script}: {error}"
             );
         }
-        assert!(ask("no-such-helper", "x").unwrap_err().hint().unwrap().contains("credHelpers"));
-        assert!(ask("../x", "x").is_err());
+        let missing = CredentialHelper::named("no-such-helper").unwrap();
+        assert!(missing.get("x").unwrap_err().hint().unwrap().contains("credHelpers"));
+        assert!(CredentialHelper::named("../x").is_err());
+        let directory = tempfile::tempdir().unwrap();
+        let slow = script(&directory, "exec sleep 60");
+        let error = slow.run("get", "x", Duration::from_millis(200)).unwrap_err();
+        assert!(error.to_string().contains("no answer within"), "{error}");
     }
 }

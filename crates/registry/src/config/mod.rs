@@ -5,15 +5,17 @@
 //! | file | read by |
 //! |---|---|
 //! | `registries.conf` (version 2), `registries.conf.d/*.conf` | [`Registries`] |
-//! | `auth.json`, docker's `config.json`, credential helpers | [`AuthFile`] |
+//! | `auth.json`, docker's `config.json`, credential helpers | [`AuthFile`], [`CredentialHelper`]; written by [`AuthChange`] |
 //! | `certs.d/<host>/*.{crt,cert,key}` | [`HostCertificates`] |
 
+mod auth_change;
 mod auth_file;
 mod certificates;
 mod credential_helper;
 mod registries;
 
+pub use auth_change::AuthChange;
 pub use auth_file::AuthFile;
 pub use certificates::HostCertificates;
-pub use credential_helper::ask as ask_credential_helper;
+pub use credential_helper::CredentialHelper;
 pub use registries::{Endpoint, PullFrom, Registries, ShortNameMode};

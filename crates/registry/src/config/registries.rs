@@ -178,6 +178,11 @@ impl Registries {
         Ok(found)
     }
 
+    /// Whether plain HTTP and unverified TLS are acceptable for a host as a whole.
+    pub fn is_insecure(&self, host: &str) -> bool {
+        self.rule_for(host).is_some_and(|(rule, _)| rule.insecure)
+    }
+
     /// The rule with the longest match, and how many bytes of `repository` it replaces.
     fn rule_for(&self, repository: &str) -> Option<(&Rule, usize)> {
         self.rules

@@ -4,7 +4,7 @@
 
 use std::fs::File;
 use std::io::{self, BufReader, Read};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use conex_spec::distribution::Reference;
 use conex_spec::image::{Descriptor, ImageConfig, Manifest, media_type};
@@ -45,6 +45,12 @@ impl DockerArchiveSource {
     /// The same for an archive that lies unpacked in a directory.
     pub fn open_directory(name: &ArchiveName) -> Result<Self> {
         Self::new(name, Members::of_directory(&name.path)).wrap(|| name.describe())
+    }
+
+    /// The names of all images of an archive, in its order.
+    pub fn names(path: &Path) -> Result<Vec<String>> {
+        let items = items(&Members::at(path)?)?;
+        Ok(items.into_iter().flat_map(|item| item.repo_tags.unwrap_or_default()).collect())
     }
 
     fn new(name: &ArchiveName, members: Result<Members>) -> Result<Self> {
