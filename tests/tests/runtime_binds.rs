@@ -4,6 +4,8 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot set its scene has failed")]
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
 
 use conex_testkit::bundle::Bundle;
 use conex_testkit::{Output, Run, Sandbox, needs, require};
@@ -120,4 +122,47 @@ fn root_a_destination_may_be_named_as_it_is_on_the_host() {
     });
     assert_eq!(sandbox.runtime(["run", &sandbox.id("a")]).run().success().stdout, "here");
     sandbox.finish();
+}
+
+/// A source inside of the root is there only when what was mounted before it is; the container's own root could not
+/// reach it, or has no right to map its ids.
+#[test]
+fn root_a_mount_of_before_can_be_a_source() {
+    needs!(require::root());
+    for (users, mapped) in [(false, false), (true, false), (false, true), (true, true)] {
+        let sandbox = Sandbox::new();
+        let mut bundle = needs!(Bundle::create(&sandbox.work(), &["cat", "/again/deep/file"]));
+        let root = bundle.path.join("rootfs");
+        for place in ["once/deep", "again"] {
+            fs::create_dir_all(root.join(place)).unwrap();
+        }
+        let source = sandbox.path("closed/source");
+        fs::create_dir_all(source.join("deep")).unwrap();
+        fs::write(source.join("deep/file"), "under it\n").unwrap();
+        fs::create_dir(sandbox.path("closed/over")).unwrap();
+        fs::write(sandbox.path("closed/over/file"), "over it\n").unwrap();
+        fs::set_permissions(sandbox.path("closed"), PermissionsExt::from_mode(0o700)).unwrap();
+        bundle.change(|config| {
+            let bind = |from: PathBuf, to: &str, words: &[&str]| {
+                json!({ "destination": to, "source": from, "type": "bind", "options": words })
+            };
+            let words: &[_] = if mapped { &["rbind", "ridmap"] } else { &["rbind"] };
+            let mut again = bind(root.join("once"), "/again", words);
+            if mapped {
+                again["uidMappings"] = json!([{ "containerID": 0, "hostID": 500_000, "size": 65_536 }]);
+                again["gidMappings"] = again["uidMappings"].clone();
+            }
+            config["mounts"].as_array_mut().unwrap().extend([
+                bind(source, "/once", &["bind"]),
+                bind(sandbox.path("closed/over"), "/once/deep", &["bind"]),
+                again,
+            ]);
+            if users {
+                with_users(config);
+            }
+        });
+        let output = sandbox.runtime(["run", &sandbox.id("a")]).run().success();
+        assert_eq!(output.stdout, "over it\n", "users {users}, mapped {mapped}");
+        sandbox.finish();
+    }
 }

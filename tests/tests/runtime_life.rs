@@ -95,6 +95,25 @@ fn root_every_status_is_told_and_every_verb_knows_when_it_fits() {
     sandbox.finish();
 }
 
+/// config.md, "Process": it is the start that needs one.
+#[test]
+fn root_without_a_process_a_container_can_be_made_but_not_started() {
+    needs!(require::root());
+    let sandbox = Sandbox::new();
+    let mut made = needs!(bundle(&sandbox, &["true"]));
+    made.change(|config| drop(config.as_object_mut().unwrap().remove("process")));
+    let id = sandbox.id("a");
+    sandbox.runtime(["create", &id]).run().success();
+    let output = sandbox.runtime(["start", &id]).run().exits(1);
+    assert!(output.stderr.contains("no process"), "{output}");
+    assert_eq!(state(&sandbox, &id)["status"], "created");
+    sandbox.runtime(["delete", "--force", &id]).run().success();
+    let output = sandbox.runtime(["run", &id]).run().exits(1);
+    assert!(output.stderr.contains("no process"), "{output}");
+    assert_eq!(sandbox.runtime(["list", "--quiet"]).run().success().stdout, "");
+    sandbox.finish();
+}
+
 #[test]
 fn root_list_and_ps_print_what_their_readers_parse() {
     needs!(require::root());

@@ -11,9 +11,8 @@ use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use conex_spec::runtime::{Config, Hooks, IdMapping, NamespaceKind, Rlimit, Status};
-use conex_sys::idmap::{self, Range};
-use conex_sys::mount::{self, Change, Extent};
+use conex_spec::runtime::{Config, Hooks, NamespaceKind, Rlimit, Status};
+use conex_sys::idmap;
 use conex_sys::process::{self, Child};
 use conex_sys::procfs::Procfs;
 use conex_sys::{Errno, credentials, file, sched, signal, socket};
@@ -24,13 +23,11 @@ use crate::container::Container;
 use crate::hooks::{self, Moment};
 use crate::init::{self, Inherited};
 use crate::launch::{self, Birth, Join, Place};
-use crate::plan::{
-    AfterClone, BeforeClone, Host, IdMap, IdMapSource, IdMaps, MapWriter, Plan, Question, Request, Step, plan,
-};
+use crate::plan::{AfterClone, Host, IdMaps, MapWriter, Plan, Question, Request, Step, plan};
 use crate::resctrl::Resctrl;
 use crate::sync::{Channel, Message};
 use crate::trace::Trace;
-use crate::{Error, ErrorKind, Result, Wrap, agent, bundle, console, delete, resctrl, sysctl};
+use crate::{Error, ErrorKind, Result, Wrap, agent, bundle, console, delete, resctrl, sources, sysctl};
 
 /// What `create` and `run` are asked for. All paths are absolute.
 #[derive(Clone, Debug, Default)]
@@ -61,6 +58,8 @@ pub(crate) struct Created {
     /// Of a terminal in the foreground.
     pub console: Option<OwnedFd>,
     pub hooks: Hooks,
+    /// Without one it cannot be started.
+    pub has_process: bool,
 }
 
 /// The verb.
@@ -87,7 +86,13 @@ pub(crate) fn create_container(runtime: &Runtime, options: &Options) -> Result<C
     let made = container.save_config(&config).and_then(|()| container.save());
     let made = made.and_then(|()| trace.span("create", || make(runtime, options, &mut container, &plan)));
     match made {
-        Ok((child, console)) => Ok(Created { container, child, console, hooks: plan.hooks }),
+        Ok((child, console)) => Ok(Created {
+            container,
+            child,
+            console,
+            hooks: plan.hooks,
+            has_process: config.process.is_some(),
+        }),
         Err(error) => Err(undo(runtime, container, &plan.hooks, error)),
     }
 }
@@ -176,7 +181,7 @@ fn make(
         last_words,
         console: inside,
         entrance: cgroup.entrance().wrap(|| "cgroup")?,
-        sources: open_sources(plan, trace)?,
+        sources: sources::open_all(plan, trace)?,
         proc: Procfs::of_host()?,
         state: container.state(Status::Creating),
         stays_dumpable: plan.id_maps.is_some() && credentials::effective_user() != 0,
@@ -277,8 +282,8 @@ fn answer_until_ready(
                     Some(Step::Ask(question)) => question,
                     _ => return Err(Error::new(ErrorKind::Os, format!("step {step} asks nothing"))),
                 };
-                trace.span(question, || answer(question, container, child))?;
-                channel.tell(&Message::Done)?;
+                let answer = trace.span(question, || answer(question, container, child))?;
+                channel.tell(&answer)?;
             }
             Some(Message::Listener(step, descriptor)) => {
                 let state = container.state(Status::Creating);
@@ -293,15 +298,17 @@ fn answer_until_ready(
     }
 }
 
-fn answer(question: &Question, container: &Container, child: &Child) -> Result<()> {
+fn answer(question: &Question, container: &Container, child: &Child) -> Result<Message> {
     match question {
         Question::RuntimeHooks { prestart, create_runtime } => {
             let state = container.state(Status::Creating);
             hooks::run(Moment::Prestart, prestart, &state)?;
-            hooks::run(Moment::CreateRuntime, create_runtime, &state)
+            hooks::run(Moment::CreateRuntime, create_runtime, &state)?;
         }
-        Question::Rlimits { limits } => raise_limits(child.pid, limits),
+        Question::Rlimits { limits } => raise_limits(child.pid, limits)?,
+        Question::OpenSource(wanted) => return sources::open_inside(child.pid, wanted).map(Message::Opened),
     }
+    Ok(Message::Done)
 }
 
 /// Hard limits above the caller's own need the host's CAP_SYS_RESOURCE.
@@ -325,56 +332,6 @@ fn make_fifo(container: &Container) -> Result<OwnedFd> {
     Ok(OwnedFd::from(fifo))
 }
 
-fn open_sources(plan: &Plan, trace: &Trace) -> Result<Vec<OwnedFd>> {
-    plan.before_clone
-        .iter()
-        .filter_map(|work| match work {
-            BeforeClone::OpenSource { source, recursive, idmap } => {
-                Some(trace.span(work, || open_source(source, *recursive, idmap.as_ref())))
-            }
-            BeforeClone::SetAffinity { .. } => None,
-        })
-        .collect()
-}
-
-fn open_source(source: &str, recursive: bool, idmap: Option<&IdMap>) -> Result<OwnedFd> {
-    let extent = if recursive { Extent::Tree } else { Extent::One };
-    let opened = mount::clone_host(Path::new(source), extent)?;
-    if let Some(idmap) = idmap {
-        map_ids(&opened, idmap).wrap(|| format!("map the ids of {source}"))?;
-    }
-    Ok(opened)
-}
-
-fn map_ids(opened: &OwnedFd, idmap: &IdMap) -> Result<()> {
-    let namespace = match &idmap.mapping {
-        IdMapSource::Namespace { path } => launch::open_namespace(path, NamespaceKind::User)?.0,
-        IdMapSource::Maps { uid, gid } => user_namespace_with(uid, gid)?,
-    };
-    let extent = if idmap.recursive { Extent::Tree } else { Extent::One };
-    let change = Change { idmap: Some(namespace.as_fd()), extent, ..Change::NONE };
-    Ok(mount::change(opened.as_fd(), &change)?)
-}
-
-/// A user namespace only exists with a process in it, so one is made for as long as it takes to open it.
-fn user_namespace_with(uid: &[IdMapping], gid: &[IdMapping]) -> Result<OwnedFd> {
-    let birth = Birth { create: vec![conex_sys::namespace::Kind::User], ..Birth::default() };
-    let (child, ours) = launch::launch(&birth, Place::Inherited, |theirs| {
-        // Ends when the other side is closed.
-        drop(theirs.receive());
-        0
-    })?;
-    let opened = idmap::write(child.pid, &ranges(uid), &ranges(gid))
-        .and_then(|()| conex_sys::namespace::open(Path::new(&format!("/proc/{}/ns/user", child.pid))));
-    drop(ours);
-    process::wait(child.pidfd.as_fd())?;
-    Ok(opened?)
-}
-
-fn ranges(map: &[IdMapping]) -> Vec<Range> {
-    map.iter().map(|one| Range { inside: one.container_id, outside: one.host_id, count: one.size }).collect()
-}
-
 fn after_clone(action: &AfterClone, plan: &Plan, container: &Container, pid: i32) -> Result<()> {
     match action {
         AfterClone::EnterResctrl => resctrl::enter(&container.record, pid),
@@ -393,7 +350,7 @@ fn after_clone(action: &AfterClone, plan: &Plan, container: &Container, pid: i32
 }
 
 fn write_id_maps(maps: &IdMaps, pid: i32) -> Result<()> {
-    let (users, groups) = (ranges(&maps.uid), ranges(&maps.gid));
+    let (users, groups) = (sources::ranges(&maps.uid), sources::ranges(&maps.gid));
     match maps.writer {
         MapWriter::Direct => idmap::write(pid, &users, &groups)?,
         MapWriter::Helpers => {

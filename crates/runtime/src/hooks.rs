@@ -11,7 +11,7 @@ use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Command, ExitStatus, Stdio};
 
 use conex_spec::runtime::{Hook, State};
-use conex_sys::{file, process};
+use conex_sys::{file, process, signal};
 
 use crate::plan::HookMoment;
 use crate::{Error, ErrorKind, Result, Wrap};
@@ -89,7 +89,7 @@ fn run_one(moment: Moment, hook: &Hook, state: &State) -> Result<()> {
         return Ok(());
     }
     let ending = match status.signal() {
-        Some(number) => format!("signal: {number}"),
+        Some(number) => format!("signal: {}", signal::description(number)),
         None => format!("exit status {}", status.code().unwrap_or_default()),
     };
     let words = printed(&mut output);
@@ -159,6 +159,8 @@ mod tests {
             error.unwrap_err().to_string(),
             "error running prestart hook #0: /bin/sh: exit status 3, output: no luck"
         );
+        let error = run(Moment::Prestart, &[shell("kill -KILL $$")], &state()).unwrap_err();
+        assert!(error.to_string().ends_with(": signal: killed, output: "), "{error}");
     }
 
     #[test]

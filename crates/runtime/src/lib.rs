@@ -38,6 +38,7 @@ mod ps;
 mod resctrl;
 mod run;
 pub mod seccomp;
+mod sources;
 pub mod spec;
 mod start;
 mod state;

@@ -6,7 +6,7 @@ use conex_sys::process;
 use crate::cli::Runtime;
 use crate::create::{Options, create_container};
 use crate::foreground::Foreground;
-use crate::start::{release, watch};
+use crate::start::{check_process, release, watch};
 use crate::{Result, delete};
 
 /// What only `run` knows.
@@ -30,7 +30,8 @@ pub(crate) fn run(runtime: &Runtime, options: &Options, keep: Keep) -> Result<i3
     };
     let created = create_container(runtime, options)?;
     let (container, hooks, trace) = (&created.container, &created.hooks, &options.trace);
-    let started = trace.span("start", || release(container).and_then(|fifo| watch(container, hooks, &fifo)));
+    let started = check_process(created.has_process)
+        .and_then(|()| trace.span("start", || watch(container, hooks, &release(container)?)));
     if let Err(error) = started {
         delete::destroy(runtime, created.container, &created.hooks)?;
         return Err(error);

@@ -28,13 +28,21 @@ pub(crate) fn start(runtime: &Runtime, id: &str) -> Result<()> {
         Status::Paused => return state("cannot start a container in the paused state"),
         Status::Creating => return state("cannot start a container that is still being created"),
     }
-    let hooks = container.config()?.hooks;
+    let config = container.config()?;
+    check_process(config.process.is_some())?;
+    let hooks = config.hooks;
     let fifo = release(&container)?;
     if let Err(error) = watch(&container, &hooks, &fifo) {
         delete::destroy(runtime, container, &hooks)?;
         return Err(error);
     }
     Ok(())
+}
+
+/// config.md, "Process": required when the container is started.
+pub(crate) fn check_process(is_there: bool) -> Result<()> {
+    let what = "cannot start a container whose config.json has no process: it needs at least args and cwd";
+    is_there.then_some(()).ok_or_else(|| Error::new(ErrorKind::State, what))
 }
 
 /// Lets the process go on. An error leaves the container as it is.

@@ -12,7 +12,7 @@
 //!     │ ◄────────────────────────────── Traced(step, span) ── with `--trace`, after each step │
 //!     │ ◄────────────────────────────── Listener(step) + descriptor ───────────────────────── │
 //!     │   tells the agent                                                                     │
-//!     │ ─────────────────────────────── Done ───────────────────────────────────────────────► │
+//!     │ ─────────────────────────────── Done, or Opened + descriptor ───────────────────────► │
 //!     │ ◄────────────────────────────── Ready ─────────────────────────────────────────────── │ waits for `start`
 //!     │ ◄────────────────────────────── Failed(error) ── at any time, from anybody ────────── │ exits
 //! ```
@@ -41,6 +41,8 @@ pub(crate) enum Message {
     Ask(usize),
     /// From init: the filter of this step is in force, and this is where its notifications come from.
     Listener(usize, OwnedFd),
+    /// To init, and to the runtime from who looked for it in init's mount namespace: what was asked to be opened.
+    Opened(OwnedFd),
     /// From init: the step of this number took from here to there.
     Traced(usize, Span),
     /// From init: everything up to the start is done.
@@ -67,7 +69,7 @@ impl Channel {
     /// Says something. That nobody is there to hear it is an error.
     pub(crate) fn send(&self, message: &Message) -> Result<()> {
         let passed = match message {
-            Message::Listener(_, descriptor) => Some(descriptor.as_fd()),
+            Message::Listener(_, descriptor) | Message::Opened(descriptor) => Some(descriptor.as_fd()),
             _ => None,
         };
         Ok(socket::send(self.0.as_fd(), &encode(message), passed)?)
@@ -124,6 +126,7 @@ fn encode(message: &Message) -> Vec<u8> {
         Message::Go => vec![b'g'],
         Message::Done => vec![b'd'],
         Message::Ready => vec![b'r'],
+        Message::Opened(_) => vec![b'o'],
         Message::Born(pid) => [b"b", pid.to_ne_bytes().as_slice()].concat(),
         Message::Ask(step) => [b"a", step.to_ne_bytes().as_slice()].concat(),
         Message::Listener(step, _) => [b"l", step.to_ne_bytes().as_slice()].concat(),
@@ -148,6 +151,7 @@ fn decode(bytes: &[u8], passed: Option<OwnedFd>) -> Result<Message> {
         b'g' => Ok(Message::Go),
         b'd' => Ok(Message::Done),
         b'r' => Ok(Message::Ready),
+        b'o' => Ok(Message::Opened(passed.ok_or_else(garbled)?)),
         b'b' => Ok(Message::Born(i32::from_ne_bytes(content.try_into().map_err(|_| garbled())?))),
         b'a' => Ok(Message::Ask(usize::from_ne_bytes(content.try_into().map_err(|_| garbled())?))),
         b'l' => {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Signals: names and numbers, waiting for them as a descriptor (signalfd), and a clean slate before execve(2).
 
+use std::ffi::CStr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use rustix::io::Errno;
@@ -75,6 +76,14 @@ pub fn number(name: &str) -> Option<i32> {
         return real_time(MAX, offset);
     }
     NAMES.iter().find(|(known, _)| *known == bare).map(|(_, number)| *number)
+}
+
+/// In words, such as "killed" or "bad system call".
+pub fn description(number: i32) -> String {
+    // SAFETY: any number has a text, which stays until the next call of a process with one thread.
+    let text = unsafe { libc::strsignal(number) };
+    // SAFETY: strsignal(3) returns a string with its end.
+    unsafe { CStr::from_ptr(text) }.to_string_lossy().to_lowercase()
 }
 
 fn real_time(base: i32, offset: &str) -> Option<i32> {

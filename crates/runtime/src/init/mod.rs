@@ -91,6 +91,8 @@ struct World<'a> {
     channel: Option<Channel>,
     /// The container's root filesystem, from `BindRoot` on.
     root: Option<Root>,
+    /// What the parent has opened for the next mount.
+    answered: Option<OwnedFd>,
     program: Option<CString>,
     home: Option<String>,
     working_directory_refused: bool,
@@ -103,6 +105,7 @@ pub(crate) fn run(plan: &Plan, inherited: &Inherited, channel: Channel) -> i32 {
         inherited,
         channel: Some(channel),
         root: None,
+        answered: None,
         program: None,
         home: None,
         working_directory_refused: false,
@@ -207,6 +210,7 @@ fn do_step(world: &mut World<'_>, index: usize, step: &Step) -> Result<()> {
         Step::LinkPtmx => device::link_ptmx(world),
         // Lowering a limit needs no privilege of the host: often there is nothing to ask.
         Step::Ask(Question::Rlimits { limits }) if identity::set_limits(limits).is_ok() => Ok(()),
+        Step::Ask(Question::OpenSource(_)) => ask_for_source(world, index),
         Step::Ask(_) => ask(world, index),
         Step::Hooks { moment, hooks } => run_hooks(world, *moment, hooks),
         Step::EnterRoot { method } => root::enter(world, *method),
@@ -270,6 +274,16 @@ fn ask(world: &World<'_>, index: usize) -> Result<()> {
     let channel = world.channel.as_ref().ok_or_else(|| missing("parent"))?;
     channel.send(&Message::Ask(index))?;
     channel.expect(|message| matches!(message, Message::Done))
+}
+
+fn ask_for_source(world: &mut World<'_>, index: usize) -> Result<()> {
+    let channel = world.channel.as_ref().ok_or_else(|| missing("parent"))?;
+    channel.send(&Message::Ask(index))?;
+    world.answered = match channel.receive()? {
+        Some(Message::Opened(source)) => Some(source),
+        _ => return Err(missing("opened source")),
+    };
+    Ok(())
 }
 
 /// From here on the filter may hold this process up at any system call, until the agent has the descriptor.

@@ -113,6 +113,10 @@ fn open_source(world: &World<'_>, wanted: &Mount) -> Result<Option<OwnedFd>> {
             };
             with_flags(source, wanted).map(Some)
         }
+        MountSource::Answered { .. } => {
+            let source = world.answered.as_ref().ok_or_else(|| missing("opened source"))?;
+            with_flags(source.try_clone()?, wanted).map(Some)
+        }
         MountSource::Opened { index, .. } => {
             let source = world.inherited.sources.get(*index).ok_or_else(|| missing("opened source"))?;
             with_flags(source.try_clone()?, wanted).map(Some)

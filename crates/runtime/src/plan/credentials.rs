@@ -33,8 +33,8 @@ impl Draft<'_> {
             Step::SetUser { uid: process.user.uid, gid: process.user.gid, groups },
             Step::RetryWorkingDirectory { path: process.cwd.clone() },
             Step::SetCapabilities(sets),
-            Step::FindProgram { name: process.args.first().cloned().unwrap_or_default() },
         ]);
+        self.steps.extend(process.args.first().map(|name| Step::FindProgram { name: name.clone() }));
         if process.no_new_privileges {
             self.seccomp();
         }

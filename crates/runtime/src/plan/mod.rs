@@ -32,7 +32,7 @@ mod namespaces;
 mod rootfs;
 mod seccomp;
 
-use conex_spec::runtime::{Config, Linux, Violation};
+use conex_spec::runtime::{Config, Linux, Process, Violation};
 
 use crate::cgroup::Driver;
 
@@ -84,10 +84,9 @@ pub struct Host {
 
 /// Decides everything. The configuration must have passed validation.
 pub fn plan(config: &Config, request: &Request, host: &Host) -> Result<Plan, PlanError> {
+    let nothing = Process { cwd: "/".into(), ..Process::default() };
+    let process = config.process.as_ref().unwrap_or(&nothing);
     let mut draft = Draft::new(config, request, host);
-    let Some(process) = &config.process else {
-        return Err(draft.fail("/process", "process property must not be empty").give_up());
-    };
     draft.needs_selinux("/linux/mountLabel", &draft.linux().mount_label);
     let id_maps = draft.id_maps();
     let cgroup = draft.cgroup();

@@ -1,10 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 //! One entry of `mounts` becomes one mount, or for cgroup v1 a small tree of them.
 
+use std::path::Path;
+
 use conex_spec::runtime::{self as spec, NamespaceKind};
 
 use super::mount_options::{self, NODEV, NOEXEC, NOSUID, NOSYMFOLLOW, Options, RDONLY};
-use super::{BeforeClone, Draft, IdMap, IdMapSource, Mount, MountAttr, MountSource, Step, TargetRule};
+use super::{
+    BeforeClone, Draft, IdMap, IdMapSource, Mount, MountAttr, MountSource, OpenSource, Question, Step,
+    TargetRule,
+};
 use crate::cgroup::{CgroupPlan, Version};
 
 /// Below /proc only what lxcfs emulates may be covered; anything else could feign the kernel's answers.
@@ -84,9 +89,7 @@ impl Draft<'_> {
         let recursive = options.recursive_bind;
         let keeps_locks = self.loses_privilege();
         let source = if idmap.is_some() || keeps_locks {
-            let index = self.before_clone.len();
-            self.before_clone.push(BeforeClone::OpenSource { source: path.clone(), recursive, idmap });
-            MountSource::Opened { index, path }
+            self.open(OpenSource { source: path, recursive, idmap })
         } else {
             MountSource::Bind { path, recursive }
         };
@@ -102,6 +105,18 @@ impl Draft<'_> {
             copy_up: false,
             remount: false,
         }
+    }
+
+    /// Has the parent open it: before the clone, or where it will only be then, when its turn comes.
+    fn open(&mut self, wanted: OpenSource) -> MountSource {
+        let path = wanted.source.clone();
+        if Path::new(&clean(&path)).starts_with(clean(&self.rootfs())) {
+            self.steps.push(Step::Ask(Question::OpenSource(wanted)));
+            return MountSource::Answered { path };
+        }
+        let index = self.before_clone.len();
+        self.before_clone.push(BeforeClone::OpenSource(wanted));
+        MountSource::Opened { index, path }
     }
 
     fn idmap(&mut self, at: &str, mount: &spec::Mount, options: &Options) -> Option<IdMap> {

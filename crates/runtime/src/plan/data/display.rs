@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::{
     AdditionalGroups, AfterClone, BeforeClone, CapabilitySet, EnterRoot, HookMoment, Mount, MountSource,
-    Plan, Propagation, PropagationKind, Question, Step,
+    OpenSource, Plan, Propagation, PropagationKind, Question, Step,
 };
 use crate::plan::mounts::attribute_words;
 
@@ -190,6 +190,7 @@ impl fmt::Display for MountSource {
             Self::Bind { path, recursive: false } => write!(f, "bind {path}"),
             Self::Bind { path, recursive: true } => write!(f, "bind {path} and all below"),
             Self::CgroupBind { path, .. } => write!(f, "bind {path} and all below"),
+            Self::Answered { path } => write!(f, "attach {path} (opened by the parent)"),
             Self::Opened { index, path } => write!(f, "attach {path} (opened as #{index})"),
             Self::Cgroup2 { fallback, .. } => write!(f, "mount cgroup2 (or bind {fallback})"),
         }
@@ -223,6 +224,7 @@ impl fmt::Display for Question {
                 f.write_str("ask the parent to ")?;
                 rlimits(f, limits)
             }
+            Self::OpenSource(source) => write!(f, "ask the parent to {source}"),
         }
     }
 }
@@ -239,15 +241,19 @@ impl fmt::Display for HookMoment {
 impl fmt::Display for BeforeClone {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::OpenSource { source, recursive, idmap } => {
-                write!(f, "open {source}")?;
-                if *recursive {
-                    f.write_str(" and all below")?;
-                }
-                if idmap.is_some() { f.write_str(" with mapped ids") } else { Ok(()) }
-            }
+            Self::OpenSource(source) => source.fmt(f),
             Self::SetAffinity { cpus } => write!(f, "run on CPUs {cpus}"),
         }
+    }
+}
+
+impl fmt::Display for OpenSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "open {}", self.source)?;
+        if self.recursive {
+            f.write_str(" and all below")?;
+        }
+        if self.idmap.is_some() { f.write_str(" with mapped ids") } else { Ok(()) }
     }
 }
 

@@ -82,9 +82,19 @@ pub enum MapWriter {
 pub enum BeforeClone {
     /// Open the source of a bind mount that the container's user may be unable to reach: `open_tree(CLONE)`, and
     /// with `idmap` a mapped one. [`MountSource::Opened`] refers to it by position.
-    OpenSource { source: String, recursive: bool, idmap: Option<IdMap> },
+    OpenSource(OpenSource),
     /// On which CPUs the runtime is, and so the new process, until it is in its cgroup. A list such as `0-3,7`.
     SetAffinity { cpus: String },
+}
+
+/// A detached copy of a host's mount.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OpenSource {
+    pub source: String,
+    /// With all mounts below.
+    pub recursive: bool,
+    pub idmap: Option<IdMap>,
 }
 
 /// How the ids of a mount are shifted.

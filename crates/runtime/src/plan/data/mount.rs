@@ -61,6 +61,11 @@ pub enum MountSource {
     CgroupBind { path: String, fallback: String },
     /// The n-th [`BeforeClone::OpenSource`]; `path` is for messages.
     Opened { index: usize, path: String },
+    /// What the parent opened for the [`Question::OpenSource`] just before: a source inside of the container's root,
+    /// that is among mounts which were not there before the clone.
+    ///
+    /// [`Question::OpenSource`]: super::Question::OpenSource
+    Answered { path: String },
     /// cgroup v2: its own mount where allowed; on EPERM or EBUSY bind `fallback` (the host's path) instead; where
     /// that is missing and `mask_if_missing`, hide the target.
     Cgroup2 { options: Vec<(String, Option<String>)>, fallback: String, mask_if_missing: bool },

@@ -4,7 +4,7 @@
 use conex_spec::runtime::{DeviceKind, Hook, IoPriority, MemoryPolicy, PersonalityDomain, Rlimit, Scheduler};
 use serde::Serialize;
 
-use super::{Mount, MountAttr, Propagation, PropagationKind};
+use super::{Mount, MountAttr, OpenSource, Propagation, PropagationKind};
 use crate::seccomp::Filter;
 
 /// One thing that the new process does to itself. Paths are the container's unless a field says otherwise.
@@ -161,6 +161,8 @@ pub enum Question {
     RuntimeHooks { prestart: Vec<Hook>, create_runtime: Vec<Hook> },
     /// Raise limits that need the host's CAP_SYS_RESOURCE.
     Rlimits { limits: Vec<Rlimit> },
+    /// Open a source in the mount namespace of the container, but with the host's rights.
+    OpenSource(OpenSource),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]

@@ -32,9 +32,9 @@ pub fn validate(config: &Config) -> Vec<Violation> {
         Some(root) if root.path.is_empty() => report.add("/root/path", "must not be empty"),
         Some(root) => report.no_nul("/root/path", &root.path),
     }
-    match &config.process {
-        None => report.add("/process", "process property must not be empty: it needs at least args and cwd"),
-        Some(process) => report.process("/process", process),
+    // It may be missing until the start.
+    if let Some(process) = &config.process {
+        report.process("/process", process);
     }
     report.no_nul("/hostname", &config.hostname);
     report.no_nul("/domainname", &config.domainname);
