@@ -306,7 +306,7 @@ fn root_a_second_container_in_a_cgroup_is_refused_and_the_first_lives_on() {
 }
 
 #[test]
-fn root_delete_force_ends_a_create_that_hangs() {
+fn root_a_create_that_hangs_lets_nobody_in_and_ends_by_delete_force() {
     needs!(require::root());
     let sandbox = Sandbox::new();
     let mut bundle = needs!(bundle(&sandbox, &["true"]));
@@ -321,6 +321,8 @@ fn root_delete_force_ends_a_create_that_hangs() {
         (state["status"] == "creating" && state["pid"] != 0).then_some(())
     };
     poll(Duration::from_secs(10), has_pid).expect("creating");
+    // The init may still be in the host's root: what came in now would execute the host's files.
+    sandbox.runtime(["exec", &id, "true"]).run().exits(255).says("still being created");
     sandbox.runtime(["delete", "--force", &id]).run().success();
     let status = create.wait(Duration::from_secs(10)).expect("create ends when its container is deleted");
     assert!(!status.success());

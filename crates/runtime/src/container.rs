@@ -234,7 +234,13 @@ impl Container {
     /// What [`Container::save_config`] kept.
     pub fn config(&self) -> Result<Config> {
         let path = self.directory.join(CONFIG_FILE);
-        let bytes = fs::read(&path).wrap(|| format!("read {}", path.display()))?;
+        let bytes = match fs::read(&path) {
+            // It was there before the state: somebody has just deleted the container.
+            Err(error) if error.kind() == IoErrorKind::NotFound => {
+                return Err(Error::new(ErrorKind::NotFound, "container does not exist"));
+            }
+            outcome => outcome.wrap(|| format!("read {}", path.display()))?,
+        };
         serde_json::from_slice(&bytes)
             .map_err(|error| Error::new(ErrorKind::Os, format!("read {}: {error}", path.display())))
     }

@@ -72,6 +72,8 @@ pub(crate) fn exec(runtime: &Runtime, id: &str, entry: &Entry) -> Result<i32> {
     let container = Container::open(&runtime.root, id)?;
     let state = |what: &str| Err(Error::new(ErrorKind::State, what));
     match container.status()? {
+        // Its init may still see the host's root: whoever came in now would be there, and not in the container.
+        Status::Creating => return state("cannot exec in a container that is still being created"),
         Status::Stopped => return state("cannot exec in a stopped container"),
         Status::Paused if !entry.ignore_paused => {
             return state("cannot exec in a paused container (use --ignore-paused to override)");
@@ -94,11 +96,19 @@ pub(crate) fn exec(runtime: &Runtime, id: &str, entry: &Entry) -> Result<i32> {
     runtime.warn(&plan.warnings);
     let (child, console) = enter(&container, &config, &plan, entry).map_err(|error| {
         // It can end at any moment; then that is the reason, whatever call met it.
-        let ended = container.init().is_ok_and(|init| init.is_none());
-        if ended { error.wrap("container not running") } else { error }
+        if has_ended(&container, &error) { error.wrap("container not running") } else { error }
     })?;
     let Some(foreground) = foreground else { return Ok(0) };
     Ok(entry.trace.span("wait for the end", || foreground.wait(&child, console))?.code())
+}
+
+/// Whether the container's end is what the error comes from. While its init is ending, its namespaces are gone (ESRCH)
+/// or take in nobody any more (ENOMEM): then it is soon over.
+fn has_ended(container: &Container, error: &Error) -> bool {
+    const SOON_MS: u32 = 1000;
+    let Ok(init) = container.init() else { return false };
+    let ending = matches!(error.errno(), Some(Errno::SRCH | Errno::NOMEM));
+    init.is_none_or(|init| ending && process::wait_for_end(init.as_fd(), Some(SOON_MS)).unwrap_or(false))
 }
 
 /// The process of a file, or the container's own with other words.
