@@ -48,12 +48,14 @@ pub(crate) fn check_process(is_there: bool) -> Result<()> {
 /// Lets the process go on. An error leaves the container as it is.
 pub(crate) fn release(container: &Container) -> Result<File> {
     let path = container.fifo();
-    let gone = |error: std::io::Error| match error.raw_os_error().map(Errno::from_raw_os_error) {
-        Some(Errno::NXIO) => Error::new(ErrorKind::State, "cannot start a container that has stopped"),
-        _ => Error::from(error).wrap(format_args!("open {}", path.display())),
-    };
-    let mut fifo = open_fifo(&path).map_err(gone)?;
-    fifo.write_all(b"0").wrap(|| "tell the container to start")?;
+    let opened = open_fifo(&path).and_then(|mut fifo| fifo.write_all(b"0").map(|()| fifo));
+    let fifo = opened.map_err(|error| match error.raw_os_error().map(Errno::from_raw_os_error) {
+        // Nobody reads, or just not any more.
+        Some(Errno::NXIO | Errno::PIPE) => {
+            Error::new(ErrorKind::State, "cannot start a container that has stopped")
+        }
+        _ => Error::from(error).wrap(format_args!("tell the container to start through {}", path.display())),
+    })?;
     // Only now: a start that is killed before leaves a container that can be started again, and one that is killed
     // in between a name that nobody reads, which means nothing.
     std::fs::remove_file(&path).wrap(|| "remove the fifo")?;
