@@ -27,7 +27,7 @@ pub fn main(words: &[String]) -> Result<()> {
         _ => bail!("demo takes --image REF and nothing else"),
     };
     shell::stage("what building and running needs", || host::install(&[host::BUILD, host::DEMO]))?;
-    let programs = dist::build("dist")?;
+    let programs = dist::build()?;
     let sandbox = Sandbox::new();
     binaries::install(&sandbox.programs_directory(), &programs.conex, &programs.runtime);
     let shown = match image {

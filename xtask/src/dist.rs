@@ -2,8 +2,8 @@
 //! Both programs, static and stripped, in `target/dist/`. Copying the two files is the installation; the links
 //! beside them are their other names.
 //!
-//! The runtime is built by itself: built together, cargo would give it the features that `conex` asks of the
-//! crates both use, and with them start-up cost.
+//! The runtime is built by itself, with a profile of its own: built together, cargo would give it the features that
+//! `conex` asks of the crates both use, and with them start-up cost.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -21,17 +21,17 @@ pub struct Programs {
 
 pub fn main() -> Result<()> {
     shell::stage("what building needs", || host::install(&[host::BUILD]))?;
-    let built = build("dist")?;
+    let built = build()?;
     let dist = shell::target().join("dist");
     binaries::install(&dist, &built.conex, &built.runtime);
     ["conex-runtime", "conex"].iter().try_for_each(|name| describe(&dist.join(name)))
 }
 
-/// Builds both for a profile, static against musl where that can be had, against glibc otherwise.
-pub fn build(profile: &str) -> Result<Programs> {
+/// Builds both, static against musl where that can be had, against glibc otherwise.
+pub fn build() -> Result<Programs> {
     Ok(Programs {
-        runtime: build_one("conex-runtime", "conex-runtime", profile)?,
-        conex: build_one("conex", "conex", profile)?,
+        runtime: build_one("conex-runtime", "conex-runtime", "runtime")?,
+        conex: build_one("conex", "conex", "dist")?,
     })
 }
 

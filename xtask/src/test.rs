@@ -56,7 +56,7 @@ pub fn main(words: &[String]) -> Result<()> {
         check(&mut tally, "clippy", clippy);
         check(&mut tally, "check-deps", check_deps::main);
     }
-    let programs = dist::build("dist")?;
+    let programs = dist::build()?;
     let before = Traces::of_host();
     let mut tests = shell::cargo();
     tests.args(["test", "--workspace", "--no-fail-fast"]);

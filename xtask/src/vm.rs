@@ -84,7 +84,7 @@ fn programs() -> Result<[PathBuf; 2]> {
     if let [Some(conex), Some(runtime)] = named {
         return Ok([conex.into(), runtime.into()]);
     }
-    let built = dist::build("dist")?;
+    let built = dist::build()?;
     Ok([built.conex, built.runtime])
 }
 

@@ -37,7 +37,7 @@ pub fn main(words: &[String]) -> Result<()> {
     };
     let Some(hierarchy) = inside(words, what == "runtime")? else { return Ok(()) };
     shell::stage("what measuring needs", || host::install(&[host::BUILD, host::DEMO, host::TEST]))?;
-    let programs = dist::build("dist")?;
+    let programs = dist::build()?;
     let bill = Bill::new(&dist::build_one("conex-bench", "conex-bill", "dist")?);
     let sandbox = Sandbox::new();
     binaries::install(&sandbox.programs_directory(), &programs.conex, &programs.runtime);
