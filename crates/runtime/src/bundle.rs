@@ -4,7 +4,6 @@
 //! A correct file takes the short way: bytes straight into the structs. Only a wrong one is read again, slowly, to
 //! name file, line, column and JSON pointer of each mistake: `config.json:112:9: /process/cwd: must be an absolute
 //! path, got "srv"`.
-#![expect(clippy::disallowed_methods, reason = "a bundle is the caller's")]
 
 use std::io::Read;
 use std::path::Path;
@@ -67,12 +66,14 @@ where
 
 /// The text of a file that should be JSON.
 pub(crate) fn contents(path: &str) -> Result<Vec<u8>> {
-    let file = std::fs::File::open(path).map_err(|error| match error.kind() {
-        // Callers know this sentence.
-        std::io::ErrorKind::NotFound => {
-            Error::new(ErrorKind::NotFound, format!("JSON specification file {path} not found"))
+    let file = conex_sys::file::open(path.as_ref(), conex_sys::file::Access::Read).map_err(|error| {
+        match error.kind() {
+            // Callers know this sentence.
+            std::io::ErrorKind::NotFound => {
+                Error::new(ErrorKind::NotFound, format!("JSON specification file {path} not found"))
+            }
+            _ => Error::from(error).wrap(format_args!("open {path}")),
         }
-        _ => Error::from(error).wrap(format_args!("open {path}")),
     })?;
     all_of(file, path)
 }
@@ -88,6 +89,8 @@ fn all_of(source: impl Read, path: &str) -> Result<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
+    #![expect(clippy::disallowed_methods, reason = "a directory of the test's own")]
+
     use super::*;
 
     #[test]

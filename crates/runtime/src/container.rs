@@ -25,6 +25,8 @@ use std::time::SystemTime;
 
 use conex_spec::Timestamp;
 use conex_spec::runtime::{Config, NamespaceKind, State, Status, VERSION};
+use conex_sys::file::Access;
+use conex_sys::path::Dir;
 use conex_sys::{Errno, file, process, procfs, signal};
 use serde::{Deserialize, Serialize};
 
@@ -84,6 +86,7 @@ pub struct RecordedConfig {
 const FORMAT: u32 = 1;
 /// How long a killed process may take to end. More is a stuck kernel, or a cgroup above that somebody has frozen.
 const PATIENCE_MS: u32 = 10_000;
+const LOOK_AGAIN_MS: u32 = 100;
 const STATE_FILE: &str = "state.json";
 const CONFIG_FILE: &str = "config.json";
 const FIFO: &str = "exec.fifo";
@@ -133,8 +136,15 @@ impl Container {
         check_id(id)?;
         let directory = root.join(id);
         let wrap = || format!("create {}", directory.display());
-        DirBuilder::new().recursive(true).mode(0o700).create(root).wrap(wrap)?;
-        let found = match DirBuilder::new().mode(0o700).create(&directory) {
+        let make = || DirBuilder::new().mode(0o700).create(&directory);
+        let made = match make() {
+            Err(error) if error.kind() == IoErrorKind::NotFound => {
+                DirBuilder::new().recursive(true).mode(0o700).create(root).wrap(wrap)?;
+                make()
+            }
+            outcome => outcome,
+        };
+        let found = match made {
             Err(error) if error.kind() == IoErrorKind::AlreadyExists => true,
             outcome => outcome.map(|()| false).wrap(wrap)?,
         };
@@ -164,7 +174,7 @@ impl Container {
         check_id(id)?;
         let directory = root.join(id);
         let path = directory.join(STATE_FILE);
-        let bytes = match fs::read(&path) {
+        let bytes = match file::read_record(&path) {
             Err(error) if error.kind() == IoErrorKind::NotFound => {
                 return Err(Error::new(ErrorKind::NotFound, "container does not exist"));
             }
@@ -187,7 +197,7 @@ impl Container {
 
     /// Waits until nobody else changes the container, then reads it again.
     pub fn lock(self) -> Result<Self> {
-        let lock = File::open(&self.directory).wrap(|| "container does not exist")?;
+        let lock = file::open(&self.directory, Access::Read).wrap(|| "container does not exist")?;
         lock.lock().wrap(|| format!("lock {}", self.directory.display()))?;
         if !is_at(&lock, &self.directory)? {
             return Err(Error::new(ErrorKind::NotFound, "container does not exist"));
@@ -227,14 +237,14 @@ impl Container {
 
     /// Keeps the configuration beside the state: `exec` and the poststop hooks need it when the bundle may be gone.
     pub fn save_config(&self, config: &Config) -> Result<()> {
-        file::replace(&self.directory.join(CONFIG_FILE), &to_json(config)?, 0o600)
+        file::replace_until_reboot(&self.directory.join(CONFIG_FILE), &to_json(config)?, 0o600)
             .wrap(|| "record the configuration")
     }
 
     /// What [`Container::save_config`] kept.
     pub fn config(&self) -> Result<Config> {
         let path = self.directory.join(CONFIG_FILE);
-        let bytes = match fs::read(&path) {
+        let bytes = match file::read_record(&path) {
             // It was there before the state: somebody has just deleted the container.
             Err(error) if error.kind() == IoErrorKind::NotFound => {
                 return Err(Error::new(ErrorKind::NotFound, "container does not exist"));
@@ -304,7 +314,7 @@ impl Container {
 
     fn is_locked_by_another(&self) -> bool {
         self.lock.is_none()
-            && File::open(&self.directory)
+            && file::open(&self.directory, Access::Read)
                 .is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
     }
 
@@ -366,9 +376,12 @@ impl Container {
             Err(gone) if gone.errno() == Errno::SRCH => return Ok(()),
             outcome => outcome?,
         }
-        self.thaw_for_signal()?;
-        if process::wait_for_end(init.as_fd(), Some(PATIENCE_MS))? {
-            return Ok(());
+        // A `pause` that had looked before may still freeze it: then it is thawed once more.
+        for _ in 0..PATIENCE_MS / LOOK_AGAIN_MS {
+            self.thaw_for_signal()?;
+            if process::wait_for_end(init.as_fd(), Some(LOOK_AGAIN_MS))? {
+                return Ok(());
+            }
         }
         let what = format!("process {} was killed and does not end", self.record.init_process_pid);
         Err(Error::new(ErrorKind::State, what))
@@ -384,7 +397,8 @@ impl Container {
     pub fn destroy(self) -> Result<()> {
         self.kill_init()?;
         let cgroup = self.cgroup();
-        let occupied = cgroup.processes().is_ok_and(|processes| !processes.is_empty());
+        let vanished = self.record.conex.owns_cgroup && cgroup.vanish();
+        let occupied = !vanished && cgroup.processes().is_ok_and(|processes| !processes.is_empty());
         // Until it was found empty and at large, a cgroup of this name belongs to whoever is in it or froze it.
         let found_in_use = || occupied || cgroup.is_frozen().unwrap_or(false);
         let is_ours = self.record.conex.owns_cgroup || !found_in_use();
@@ -396,12 +410,20 @@ impl Container {
             // A systemd that cannot be reached is none that could hold it against the container's end.
             drop(unit.end_if_empty());
         }
-        if is_ours {
+        if is_ours && !vanished {
             cgroup.remove().wrap(|| "remove the cgroup")?;
         }
         resctrl::remove(&self.record)?;
-        fs::remove_dir_all(&self.directory).wrap(|| format!("remove {}", self.directory.display()))
+        remove_directory(&self.directory).wrap(|| format!("remove {}", self.directory.display()))
     }
+}
+
+fn remove_directory(directory: &Path) -> Result<()> {
+    let open = Dir::open_host(directory)?;
+    for entry in open.entries()? {
+        open.remove_all(&entry.name)?;
+    }
+    Ok(fs::remove_dir(directory)?)
 }
 
 /// The writing end, without waiting: `ENXIO` if nobody reads. Opening and closing it tells the reader nothing, for
@@ -414,7 +436,7 @@ pub(crate) fn open_fifo(path: &Path) -> std::io::Result<File> {
 /// The lock of a directory that is nobody's container yet.
 fn take(directory: &Path) -> Result<File> {
     let exists = || Error::new(ErrorKind::Exists, "container with given ID already exists");
-    let lock = File::open(directory).map_err(|error| match error.kind() {
+    let lock = file::open(directory, Access::Read).map_err(|error| match error.kind() {
         // Somebody is just deleting it.
         IoErrorKind::NotFound => exists(),
         _ => error.into(),

@@ -7,11 +7,11 @@
 //! init dies with it, and `delete --force` finds in `state.json` all there is to clean.
 #![expect(clippy::disallowed_methods, reason = "procfs, sysfs and the state root are the host's")]
 
-use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use conex_spec::runtime::{Config, Hooks, NamespaceKind, Rlimit, Status};
+use conex_sys::file::Access;
 use conex_sys::idmap;
 use conex_sys::process::{self, Child};
 use conex_sys::procfs::Procfs;
@@ -185,6 +185,7 @@ fn make(
         proc: Procfs::of_host()?,
         state: container.state(Status::Creating),
         stays_dumpable: plan.id_maps.is_some() && credentials::effective_user() != 0,
+        ignored: signal::ignored(),
         becomes_root: plan.id_maps.is_some() || joins_user_namespace,
         enters_root: false,
         clock: trace.clock(),
@@ -210,7 +211,7 @@ fn make(
         None if plan.cgroup.unit.is_some() => Place::Adopted(&mut start_unit),
         None => Place::Inherited,
     };
-    let body = |channel| init::run(plan, &inherited, channel);
+    let body = |channel: &Channel| init::run(plan, &inherited, channel);
     let (child, channel) = trace.span(plan.birth(), || launch::launch(&birth, place, body))?;
     let cgroup = scope.unwrap_or(cgroup);
     let wrap = || "unable to start container process";
@@ -328,7 +329,7 @@ pub(crate) fn adjust_oom_score(pid: i32, value: i32) -> Result<()> {
 fn make_fifo(container: &Container) -> Result<OwnedFd> {
     let path = container.hidden_fifo();
     file::make_fifo(&path, 0o600)?;
-    let fifo = File::options().read(true).write(true).open(&path).wrap(|| "open the fifo")?;
+    let fifo = file::open(&path, Access::Both).wrap(|| "open the fifo")?;
     Ok(OwnedFd::from(fifo))
 }
 

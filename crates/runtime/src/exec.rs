@@ -182,6 +182,7 @@ fn enter(
         proc: Procfs::of_host()?,
         state: container.state(Status::Running),
         stays_dumpable: false,
+        ignored: signal::ignored(),
         becomes_root: config.has_namespace(NamespaceKind::User),
         enters_root: true,
         clock: entry.trace.clock(),
@@ -198,7 +199,7 @@ fn enter(
             init::set_affinity(cpus).wrap(|| work)?;
         }
     }
-    let body = |channel| init::run(plan, &inherited, channel);
+    let body = |channel: &Channel| init::run(plan, &inherited, channel);
     // Somewhere else only if nobody has said where.
     let elsewhere = entry.cgroup.is_empty().then_some(container.record.init_process_pid);
     let rootless = container.record.rootless;
@@ -225,7 +226,7 @@ fn launch_inside(
     cgroup: &Cgroup,
     init: Option<i32>,
     rootless: bool,
-    body: &dyn Fn(Channel) -> i32,
+    body: &dyn Fn(&Channel) -> i32,
 ) -> Result<(process::Child, Channel)> {
     let Some(own) = cgroup.directory_to_be_born_in() else {
         return launch::launch(birth, Place::Inherited, body);

@@ -150,12 +150,11 @@ pub(crate) enum Place<'a> {
 pub(crate) fn launch(
     birth: &Birth<'_>,
     place: Place<'_>,
-    body: impl FnOnce(Channel) -> i32,
+    body: impl FnOnce(&Channel) -> i32,
 ) -> Result<(Child, Channel)> {
     let (ours, theirs) = Channel::pair()?;
-    let inside = theirs.try_clone()?;
     let mut keep = birth.keep.clone();
-    keep.push(inside.as_fd());
+    keep.push(theirs.as_fd());
     if let Join::Files(files) = &birth.join {
         keep.extend(files.iter().map(|(file, _)| file.as_fd()));
     }
@@ -170,8 +169,8 @@ pub(crate) fn launch(
     let request = Spawn { cgroup, keep: Some(&keep), preserve: birth.preserve, ..Spawn::default() };
     if adopt.is_some() || birth.needs_stage() {
         let waits = adopt.is_some();
-        let stage = process::spawn(&request, || stage(birth, waits, &inside, body))?;
-        drop((theirs, inside));
+        let stage = process::spawn(&request, || stage(birth, waits, &theirs, body))?;
+        drop(theirs);
         let adopted = adopt.map_or(Ok(()), |adopt| adopt(stage.pid).and_then(|()| ours.tell(&Message::Go)));
         if let Err(error) = adopted {
             // Its end of the channel is closed with ours.
@@ -186,8 +185,8 @@ pub(crate) fn launch(
     }
     let child = process::spawn(&Spawn { namespaces: birth.clone_flags(false), ..request }, || {
         match birth.join.run() {
-            Ok(()) => inside.try_clone().map_or(1, body),
-            Err(error) => give_up(&inside, error),
+            Ok(()) => body(&theirs),
+            Err(error) => give_up(&theirs, error),
         }
     })?;
     Ok((child, ours))
@@ -207,7 +206,7 @@ fn wait_for_birth(channel: &Channel, stage: &Child) -> Result<Child> {
 }
 
 /// The short-lived process: joins, makes init, reports its pid.
-fn stage(birth: &Birth<'_>, waits: bool, channel: &Channel, body: impl FnOnce(Channel) -> i32) -> i32 {
+fn stage(birth: &Birth<'_>, waits: bool, channel: &Channel, body: impl FnOnce(&Channel) -> i32) -> i32 {
     if waits && channel.expect(|word| matches!(word, Message::Go)).is_err() {
         // The runtime is gone, or has given up.
         return 1;
@@ -216,12 +215,8 @@ fn stage(birth: &Birth<'_>, waits: bool, channel: &Channel, body: impl FnOnce(Ch
     if let Err(error) = prepared {
         return give_up(channel, error);
     }
-    let for_init = match channel.try_clone() {
-        Ok(clone) => clone,
-        Err(error) => return give_up(channel, error),
-    };
     let request = Spawn { namespaces: birth.clone_flags(true), sibling: true, ..Spawn::default() };
-    match process::spawn(&request, || body(for_init)) {
+    match process::spawn(&request, || body(channel)) {
         Ok(child) => i32::from(channel.send(&Message::Born(child.pid)).is_err()),
         Err(error) => give_up(channel, error.into()),
     }

@@ -61,11 +61,6 @@ impl Channel {
         Ok((Self(ours), Self(theirs)))
     }
 
-    /// The same end once more, for another process.
-    pub(crate) fn try_clone(&self) -> Result<Self> {
-        Ok(Self(self.0.try_clone()?))
-    }
-
     /// Says something. That nobody is there to hear it is an error.
     pub(crate) fn send(&self, message: &Message) -> Result<()> {
         let passed = match message {

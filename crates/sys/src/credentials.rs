@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Who a process is and what it may: ids, groups, the five capability sets.
 
+use std::path::Path;
+
 use rustix::fs::{Gid, Uid};
+use rustix::io::Errno;
 use rustix::thread::{CapabilitiesSecureBits, CapabilitySet};
 
 use crate::Result;
@@ -102,14 +105,18 @@ pub fn permitted_capabilities() -> Result<u64> {
 /// Whether user ids here are not the host's (user_namespaces(7)): root of such a place has no say on the host.
 pub fn in_user_namespace() -> bool {
     const INITIAL: [&str; 3] = ["0", "0", "4294967295"];
-    std::fs::read_to_string("/proc/self/uid_map").is_ok_and(|map| map.split_ascii_whitespace().ne(INITIAL))
+    let map = crate::file::read_text(Path::new("/proc/self/uid_map"));
+    map.is_ok_and(|map| map.split_ascii_whitespace().ne(INITIAL))
 }
 
 /// Takes everything out of the bounding set that is not in `keep`. Needs CAP_SETPCAP.
-pub fn limit_bounding_set(keep: u64, last: u8) -> Result<()> {
-    for number in (0..=last).filter(|number| keep & (1 << number) == 0) {
-        rustix::thread::remove_capability_from_bounding_set(set(1 << number))
-            .call(|| format!("prctl(PR_CAPBSET_DROP, {})", name_of(number)))?;
+pub fn limit_bounding_set(keep: u64) -> Result<()> {
+    for number in (0..64).filter(|number| keep & (1 << number) == 0) {
+        match rustix::thread::remove_capability_from_bounding_set(set(1 << number)) {
+            // One more than the kernel has.
+            Err(Errno::INVAL) if number > 0 => break,
+            outcome => outcome.call(|| format!("prctl(PR_CAPBSET_DROP, {})", name_of(number)))?,
+        }
     }
     Ok(())
 }

@@ -1,18 +1,85 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Files of the host: replaced whole or not at all, and sealed copies in memory.
+//! Files of the host: read in few calls, replaced whole or not at all, and sealed copies in memory.
+//!
+//! The standard library's `open` is two system calls with musl, and its `read` begins with 32 bytes where a file says
+//! no size, as all of the kernel's do. What every container start reads and writes goes through here.
 
 use std::fs::File;
 use std::io::{Seek, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-use rustix::fs::{MemfdFlags, SealFlags};
+use rustix::buffer::spare_capacity;
+use rustix::fs::{MemfdFlags, Mode, OFlags, SealFlags};
 use rustix::io::Errno;
 
 use crate::error::Call;
 use crate::raw::show;
 use crate::{Error, Result};
+
+/// What a file is opened for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// `O_RDONLY`.
+    Read,
+    /// `O_WRONLY`.
+    Write,
+    /// `O_RDWR`.
+    Both,
+}
+
+/// Opens what is there. Errors are those of `File::open`.
+pub fn open(path: &Path, access: Access) -> std::io::Result<File> {
+    let flags = match access {
+        Access::Read => OFlags::RDONLY,
+        Access::Write => OFlags::WRONLY,
+        Access::Both => OFlags::RDWR,
+    };
+    Ok(File::from(rustix::fs::open(path, flags | OFlags::CLOEXEC, Mode::empty())?))
+}
+
+/// Larger than most of what is read.
+const PAGE: usize = 4096;
+
+/// Reads a file to its end.
+pub fn read(path: &Path) -> std::io::Result<Vec<u8>> {
+    let (file, mut bytes) = (open(path, Access::Read)?, Vec::with_capacity(PAGE));
+    while read_on(&file, &mut bytes)? > 0 {}
+    Ok(bytes)
+}
+
+/// As [`read`], of text.
+pub fn read_text(path: &Path) -> std::io::Result<String> {
+    String::from_utf8(read(path)?).map_err(|_| std::io::ErrorKind::InvalidData.into())
+}
+
+/// Reads a file of the kernel that is a single record, or a regular file on a local filesystem: the first read(2) that
+/// leaves room in the buffer was the last.
+pub fn read_record(path: &Path) -> std::io::Result<Vec<u8>> {
+    let (file, mut bytes) = (open(path, Access::Read)?, Vec::with_capacity(PAGE));
+    while read_on(&file, &mut bytes)? > 0 && bytes.len() == bytes.capacity() {}
+    Ok(bytes)
+}
+
+fn read_on(file: &File, bytes: &mut Vec<u8>) -> std::io::Result<usize> {
+    if bytes.len() == bytes.capacity() {
+        bytes.reserve(bytes.len());
+    }
+    loop {
+        match rustix::io::read(file, spare_capacity(bytes)) {
+            Err(Errno::INTR) => {}
+            outcome => return Ok(outcome?),
+        }
+    }
+}
+
+/// Makes a file that is not there yet, with all that shall be in it.
+fn create(path: &Path, bytes: &[u8], mode: u32) -> std::io::Result<File> {
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+    let mut file = File::from(rustix::fs::open(path, flags, Mode::from_raw_mode(mode))?);
+    file.write_all(bytes)?;
+    Ok(file)
+}
 
 /// Writes `path` so that a reader sees the old bytes or the new, and a crash leaves one of the two: a temporary
 /// file beside it (`.<name>`), fsync, rename, fsync of the directory.
@@ -40,14 +107,14 @@ fn write_and_rename(path: &Path, bytes: &[u8], mode: u32, durability: Durability
     hidden.push(name);
     let temporary = directory.join(hidden);
     // A new file, never what has the name: in a directory like /tmp that may be somebody's link to elsewhere.
-    let create = || File::options().write(true).create_new(true).mode(mode).open(&temporary);
+    let create = || create(&temporary, bytes, mode);
     let created = create().or_else(|error| match error.kind() {
         std::io::ErrorKind::AlreadyExists => std::fs::remove_file(&temporary).and_then(|()| create()),
         _ => Err(error),
     });
-    let written = created.and_then(|mut file| {
-        file.write_all(bytes)?;
-        if durability == Durability::Disk { file.sync_all() } else { Ok(()) }
+    let written = created.and_then(|file| match durability {
+        Durability::Disk => file.sync_all(),
+        Durability::ThisBoot => Ok(()),
     });
     written.call(|| format!("write({temporary:?})"))?;
     std::fs::rename(&temporary, path).call(|| format!("rename({temporary:?}, {path:?})"))?;
@@ -114,7 +181,7 @@ pub fn is_sealed(file: BorrowedFd<'_>) -> bool {
 
 /// Makes a fifo.
 pub fn make_fifo(path: &Path, mode: u32) -> Result<()> {
-    let mode = rustix::fs::Mode::from_bits_truncate(mode);
+    let mode = Mode::from_bits_truncate(mode);
     rustix::fs::mknodat(rustix::fs::CWD, path, rustix::fs::FileType::Fifo, mode, 0)
         .call(|| format!("mknod({path:?}, S_IFIFO)"))
 }

@@ -339,6 +339,11 @@ pub fn open_path(path: &Path) -> Result<OwnedFd> {
         .call(|| format!("open({path:?}, O_PATH)"))
 }
 
+/// Makes the process stand in its root.
+pub fn stand_at_root() -> Result<()> {
+    rustix::process::chdir("/").call(|| "chdir(\"/\")".to_owned())
+}
+
 /// Makes the process stand in an open directory.
 pub fn stand_in(directory: impl AsFd) -> Result<()> {
     rustix::process::fchdir(&directory).call(|| format!("fchdir({})", show(&directory.as_fd())))

@@ -102,7 +102,7 @@ pub struct Stat {
 /// Reads the host's `/proc/<pid>/stat`. `None` if there is no such process.
 pub fn stat(pid: i32) -> Result<Option<Stat>> {
     let path = format!("/proc/{pid}/stat");
-    match std::fs::read(&path) {
+    match crate::file::read_record(Path::new(&path)) {
         Ok(text) => parse_stat(&String::from_utf8_lossy(&text))
             .map(Some)
             .ok_or_else(|| Error::new(format!("read({path:?}) is not a stat line"), Errno::INVAL)),
@@ -145,8 +145,8 @@ pub fn parse_limits(text: &str) -> BTreeMap<String, Limit> {
 /// Changes with every boot.
 pub fn boot_id() -> Result<String> {
     let path = "/proc/sys/kernel/random/boot_id";
-    let text = std::fs::read_to_string(path).call(|| format!("read({path:?})"))?;
-    Ok(text.trim().to_owned())
+    let text = crate::file::read_record(Path::new(path)).call(|| format!("read({path:?})"))?;
+    Ok(String::from_utf8_lossy(&text).trim().to_owned())
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 
 use std::ffi::CStr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 
 use rustix::io::Errno;
 
@@ -156,10 +157,26 @@ pub fn end_on(number: i32) -> Result<()> {
     check(if before == libc::SIG_ERR { -1 } else { 0 }).map(drop).call(|| format!("signal({number})"))
 }
 
-/// Default dispositions and nothing blocked: what a program expects to be started with.
-/// (Rust's start-up ignores SIGPIPE, and a caller may have ignored more.)
-pub fn reset() -> Result<()> {
-    for number in (1..=MAX).filter(|number| ![libc::SIGKILL, libc::SIGSTOP, 32, 33].contains(number)) {
+/// Signals by number: bit n-1 is signal n, as the kernel has them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Set(u64);
+
+/// Those that this process ignores, from `/proc/self/status`; all that can be ignored where that is not to be had.
+pub fn ignored() -> Set {
+    let status = crate::file::read_record(Path::new("/proc/self/status")).unwrap_or_default();
+    let line = String::from_utf8_lossy(&status).lines().find_map(|line| {
+        let digits = line.strip_prefix("SigIgn:")?;
+        u64::from_str_radix(digits.trim(), 16).ok()
+    });
+    Set(line.unwrap_or(u64::MAX))
+}
+
+/// Default dispositions and nothing blocked: what a program expects to be started with. Handlers end with execve(2) by
+/// themselves; what is ignored stays so. (Rust's start-up ignores SIGPIPE, and a caller may have ignored more.)
+pub fn reset(ignored: Set) -> Result<()> {
+    let refused = [libc::SIGKILL, libc::SIGSTOP, 32, 33];
+    for number in (1..=MAX).filter(|number| ignored.0 & (1 << (number - 1)) != 0 && !refused.contains(number))
+    {
         // SAFETY: SIG_DFL installs no handler, so no code of this process can be run by it.
         unsafe { libc::signal(number, libc::SIG_DFL) };
     }

@@ -7,6 +7,9 @@ use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use conex_sys::Errno;
+use conex_sys::file::{self, Access};
+use conex_sys::path::{Dir, FileType};
 use conex_sys::poll::{Events, poll};
 
 use super::threaded;
@@ -17,15 +20,13 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The answers to someone without the right, or on a read-only mount.
 pub(super) fn is_refusal(error: &Error) -> bool {
-    use conex_sys::Errno;
     matches!(error.errno(), Some(Errno::ACCESS | Errno::PERM | Errno::ROFS))
 }
 
 /// Writes one value with one write(2): the kernel parses each call on its own.
 pub(super) fn write(directory: &str, file: &str, value: &str) -> Result<()> {
     let path = format!("{directory}/{file}");
-    let opened = fs::OpenOptions::new().write(true).open(&path);
-    opened
+    file::open(Path::new(&path), Access::Write)
         .and_then(|mut opened| opened.write_all(value.as_bytes()))
         .wrap(|| format!("write {value:?} to {path}"))
 }
@@ -37,7 +38,7 @@ pub(super) fn write_lines(directory: &str, file: &str, lines: &[String]) -> Resu
     }
     let path = format!("{directory}/{file}");
     let mut opened =
-        fs::OpenOptions::new().write(true).open(&path).wrap(|| format!("open {path} for writing"))?;
+        file::open(Path::new(&path), Access::Write).wrap(|| format!("open {path} for writing"))?;
     lines
         .iter()
         .try_for_each(|line| opened.write_all(line.as_bytes()).wrap(|| format!("write {line:?} to {path}")))
@@ -45,13 +46,20 @@ pub(super) fn write_lines(directory: &str, file: &str, lines: &[String]) -> Resu
 
 pub(super) fn read(directory: &str, file: &str) -> Result<String> {
     let path = format!("{directory}/{file}");
-    fs::read_to_string(&path).wrap(|| format!("read {path}"))
+    file::read_text(Path::new(&path)).wrap(|| format!("read {path}"))
+}
+
+/// As [`read`], of a file that is one short value.
+pub(super) fn read_value(directory: &str, file: &str) -> Result<String> {
+    let path = format!("{directory}/{file}");
+    let value = file::read_record(Path::new(&path)).wrap(|| format!("read {path}"))?;
+    Ok(String::from_utf8_lossy(&value).trim().to_owned())
 }
 
 /// For a file that is watched, or handed to the kernel.
 pub(super) fn open(directory: &str, file: &str) -> Result<fs::File> {
     let path = format!("{directory}/{file}");
-    fs::File::open(&path).wrap(|| format!("open {path}"))
+    file::open(Path::new(&path), Access::Read).wrap(|| format!("open {path}"))
 }
 
 /// What is in a directory. In one that is gone nothing is.
@@ -82,7 +90,7 @@ pub(super) fn make(directory: &str) -> Result<bool> {
 pub(super) fn processes(directory: &str) -> Result<Vec<i32>> {
     let mut found = Vec::new();
     for directory in tree(Path::new(directory))? {
-        match fs::read_to_string(directory.join("cgroup.procs")) {
+        match file::read_text(&directory.join("cgroup.procs")) {
             Ok(text) => found.extend(text.lines().filter_map(|line| line.parse::<i32>().ok())),
             Err(error) if is_gone(&error) => {}
             Err(error) if error.kind() == IoKind::Unsupported => {
@@ -105,7 +113,7 @@ pub(super) fn remove(directory: &str) -> Result<()> {
     loop {
         match remove_now(directory) {
             Ok(()) => return Ok(()),
-            Err(error) if error.raw_os_error() == Some(conex_sys::Errno::BUSY.raw_os_error()) => {
+            Err(error) if error.raw_os_error() == Some(Errno::BUSY.raw_os_error()) => {
                 if Instant::now() >= deadline {
                     let count = processes(directory)?.len();
                     return Err(Error::new(
@@ -121,14 +129,19 @@ pub(super) fn remove(directory: &str) -> Result<()> {
 }
 
 fn remove_now(directory: &str) -> std::io::Result<()> {
-    let below = tree(Path::new(directory)).map_err(std::io::Error::other)?;
-    for directory in below.iter().rev() {
-        match fs::remove_dir(directory) {
-            Err(error) if !is_gone(&error) => return Err(error),
-            _ => {}
-        }
+    if remove_empty(directory).is_ok() {
+        return Ok(());
     }
-    Ok(())
+    let below = tree(Path::new(directory)).map_err(std::io::Error::other)?;
+    below.iter().rev().try_for_each(remove_empty)
+}
+
+/// Removes a directory that nobody is in and nothing below. One that is gone already is no error.
+pub(super) fn remove_empty(directory: impl AsRef<Path>) -> std::io::Result<()> {
+    match fs::remove_dir(directory) {
+        Err(error) if !is_gone(&error) => Err(error),
+        _ => Ok(()),
+    }
 }
 
 /// Blocks until `cgroup.events` has a line; false if the deadline is over before. v1 has no such file and nothing to
@@ -159,22 +172,17 @@ fn tree(top: &Path) -> Result<Vec<PathBuf>> {
     let mut next = 0;
     while let Some(directory) = found.get(next).cloned() {
         next += 1;
-        let entries = match fs::read_dir(&directory) {
-            Ok(entries) => entries,
-            Err(error) if is_gone(&error) => continue,
-            Err(error) => return Err(Error::from(error).wrap(format_args!("list {}", directory.display()))),
+        let entries = match Dir::open_host(&directory).and_then(|directory| directory.entries()) {
+            Err(error) if [Errno::NOENT, Errno::NODEV].contains(&error.errno()) => continue,
+            entries => entries.wrap(|| format!("list {}", directory.display()))?,
         };
-        for entry in entries {
-            let entry = entry.wrap(|| format!("list {}", directory.display()))?;
-            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-                found.push(entry.path());
-            }
-        }
+        let below = entries.into_iter().filter(|entry| entry.kind == FileType::Directory);
+        found.extend(below.map(|entry| directory.join(entry.name)));
     }
     Ok(found)
 }
 
 /// ENODEV is what a read of a file answers whose cgroup was removed after it was opened.
 pub(super) fn is_gone(error: &std::io::Error) -> bool {
-    error.kind() == IoKind::NotFound || error.raw_os_error() == Some(conex_sys::Errno::NODEV.raw_os_error())
+    error.kind() == IoKind::NotFound || error.raw_os_error() == Some(Errno::NODEV.raw_os_error())
 }

@@ -14,6 +14,9 @@
 use std::fs::File;
 use std::io::Write as _;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::path::Path;
+
+use conex_sys::file::{self, Access};
 
 use super::{Cgroup, is_refusal};
 use crate::{Result, Wrap};
@@ -37,7 +40,7 @@ impl Cgroup {
             let path = format!("{directory}/{file}");
             // Callers know the words in front.
             let wrap = || format!("error adding pid to cgroups: open {path}");
-            match File::options().write(true).open(&path).wrap(wrap) {
+            match file::open(Path::new(&path), Access::Write).wrap(wrap) {
                 Err(error) if self.best_effort && is_refusal(&error) => {}
                 door => doors.push((path, door?)),
             }

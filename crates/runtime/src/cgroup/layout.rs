@@ -58,7 +58,7 @@ impl Layout {
     }
 
     fn read(places: &str) -> Result<Self> {
-        let read = |path: &str| std::fs::read_to_string(path).wrap(|| format!("read {path}"));
+        let read = |path: &str| conex_sys::file::read_text(path.as_ref()).wrap(|| format!("read {path}"));
         Ok(Self::parse(&read("/proc/self/mountinfo")?, &read(places)?))
     }
 

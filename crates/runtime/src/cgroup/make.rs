@@ -2,10 +2,10 @@
 //! Making a container's cgroup: directories with their parents and controllers, or a scope of systemd's.
 
 use std::collections::BTreeSet;
-use std::fs::File;
 use std::path::Path;
 
 use conex_spec::runtime::Resources;
+use conex_sys::file::{self, Access};
 
 use super::directory::is_refusal;
 use super::systemd::{self, Manager, Unit, properties};
@@ -20,14 +20,16 @@ impl Cgroup {
         if plan.driver != Driver::Cgroupfs {
             return Ok(cgroup);
         }
-        cgroup.make_directories(plan)?;
-        cgroup.check_unused()?;
+        if !cgroup.make_directories(plan)? {
+            cgroup.check_unused()?;
+        }
         cgroup.apply(&plan.resources)?;
         cgroup.leave_ajar(&plan.resources)?;
         let v2 = is_v2(&plan.directories);
         // Beside v1, nobody without privilege may be put into the v2 part.
         if let Some(directory) = cgroup.directories.get("").filter(|_| v2 || !plan.best_effort) {
-            cgroup.target = Some(File::open(directory).wrap(|| format!("open {directory}"))?);
+            cgroup.target =
+                Some(file::open(directory.as_ref(), Access::Read).wrap(|| format!("open {directory}"))?);
             if let Some(owner) = plan.owner.filter(|_| v2) {
                 give_to(directory, owner)?;
             }
@@ -35,20 +37,25 @@ impl Cgroup {
         Ok(cgroup)
     }
 
-    fn make_directories(&mut self, plan: &CgroupPlan) -> Result<()> {
+    /// True if all of them are new, so that nobody can be in there.
+    fn make_directories(&mut self, plan: &CgroupPlan) -> Result<bool> {
         let v2 = is_v2(&plan.directories);
+        let mut all_new = true;
         for (controller, path) in &plan.directories {
             match make_with_parents(path, v2, controller, &plan.resources) {
                 // Somebody else's of the same name: as good as one that could not be made.
-                Ok(()) if plan.best_effort && !may_enter(path) => {}
-                Ok(()) => drop(self.directories.insert(controller.clone(), path.clone())),
+                Ok(_) if plan.best_effort && !may_enter(path) => {}
+                Ok(is_new) => {
+                    all_new &= is_new;
+                    self.directories.insert(controller.clone(), path.clone());
+                }
                 // In the hybrid nothing depends on the v2 part.
                 Err(_) if !v2 && controller.is_empty() => {}
                 Err(error) if plan.best_effort && is_refusal(&error) => {}
                 Err(error) => return Err(error),
             }
         }
-        Ok(())
+        Ok(all_new)
     }
 
     /// Has systemd make the unit around a process, which then makes the container's: what it starts is in the unit too.
@@ -157,8 +164,9 @@ pub fn missing_parents(plan: &CgroupPlan) -> Vec<String> {
     missing
 }
 
-/// On the way down v2 needs its controllers passed on, and v1's cpuset its processors and memory nodes.
-fn make_with_parents(path: &str, v2: bool, controller: &str, resources: &Resources) -> Result<()> {
+/// On the way down v2 needs its controllers passed on, and v1's cpuset its processors and memory nodes. True if the
+/// directory is new.
+fn make_with_parents(path: &str, v2: bool, controller: &str, resources: &Resources) -> Result<bool> {
     let parent = path.rsplit_once('/').map_or("", |(parent, _)| parent);
     if parent.is_empty() {
         return Err(Error::new(ErrorKind::NotFound, format!("no cgroup filesystem around {path}")));
@@ -178,27 +186,27 @@ fn make_with_parents(path: &str, v2: bool, controller: &str, resources: &Resourc
             fill_cpuset(path, file)?;
         }
     }
-    Ok(())
+    Ok(is_new)
 }
 
 /// A cpuset without processors or memory takes no process: it gets what is above it, as far up as others have left
 /// theirs empty too.
 fn fill_cpuset(path: &str, file: &str) -> Result<String> {
-    let own = directory::read(path, file)?;
-    if !own.trim().is_empty() {
+    let own = directory::read_value(path, file)?;
+    if !own.is_empty() {
         return Ok(own);
     }
     let parent = path.rsplit_once('/').map_or("", |(parent, _)| parent);
     let inherited = fill_cpuset(parent, file)?;
-    directory::write(path, file, inherited.trim())?;
+    directory::write(path, file, &inherited)?;
     Ok(inherited)
 }
 
 /// A controller that cannot be had (processes in the parent, no right) is missed only when a limit needs it. False if
 /// what is below may be threaded.
 fn pass_controllers_on(parent: &str, resources: &Resources) -> Result<bool> {
-    let Ok(available) = directory::read(parent, "cgroup.controllers") else { return Ok(false) };
-    let enabled = directory::read(parent, "cgroup.subtree_control").unwrap_or_default();
+    let Ok(available) = directory::read_value(parent, "cgroup.controllers") else { return Ok(false) };
+    let enabled = directory::read_value(parent, "cgroup.subtree_control").unwrap_or_default();
     let is_enabled = |controller: &&str| enabled.split_whitespace().any(|enabled| enabled == *controller);
     let mut missing: Vec<_> =
         available.split_whitespace().filter(|controller| !is_enabled(controller)).collect();
@@ -245,5 +253,5 @@ fn give_to(directory: &str, uid: u32) -> Result<()> {
 
 /// Whether the caller may move processes into a cgroup.
 fn may_enter(directory: &str) -> bool {
-    File::options().write(true).open(format!("{directory}/cgroup.procs")).is_ok()
+    file::open(format!("{directory}/cgroup.procs").as_ref(), Access::Write).is_ok()
 }

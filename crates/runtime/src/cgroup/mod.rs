@@ -199,6 +199,16 @@ impl Cgroup {
         Ok(())
     }
 
+    /// True if nobody was in there and nothing below, and so the directories are gone. Otherwise what has them all as
+    /// members is still there, and so is everything that systemd must be told.
+    pub fn vanish(&self) -> bool {
+        let rmdir = |directory: &str| directory::remove_empty(directory).is_ok();
+        self.unit.is_none()
+            && self.parents.is_empty()
+            && self.any().is_some_and(rmdir)
+            && self.distinct().into_iter().all(rmdir)
+    }
+
     /// Joined controllers share a directory.
     fn distinct(&self) -> BTreeSet<&str> {
         self.directories.values().map(String::as_str).collect()

@@ -16,32 +16,43 @@ use crate::plan::DeviceNode;
 use crate::{Error, ErrorKind, Result};
 
 /// Makes a node; where that is not allowed, the host's node of the same number is bound.
-pub(super) fn make(world: &World<'_>, node: &DeviceNode) -> Result<()> {
+pub(super) fn make(world: &mut World<'_>, node: &DeviceNode) -> Result<()> {
     let (directory, name) = directory_of(world, &node.path)?;
-    if let Some(there) = directory.find(&name)? {
-        if is_this_device(node, &there) {
-            return Ok(());
-        }
-        if !node.default && !is_placeholder(node, &there) {
-            let what =
-                format!("{} is there already and is another file: remove it from the image", node.path);
-            return Err(Error::new(ErrorKind::Config, what));
-        }
-        if !node.bind {
-            directory.remove_file(&name)?;
-        }
-    }
     if node.bind {
-        return bind(&directory, &name, node);
+        return if is_there(directory, name, node)? { Ok(()) } else { bind(directory, name, node) };
     }
-    match directory.make_node(&name, file_type(node.kind), node.mode, node.major, node.minor) {
-        Err(error) if error.errno() == Errno::PERM => return bind(&directory, &name, node),
+    let make_node = || directory.make_node(name, file_type(node.kind), node.mode, node.major, node.minor);
+    let made = match make_node() {
+        Err(error) if error.errno() == Errno::EXIST => {
+            if is_there(directory, name, node)? {
+                return Ok(());
+            }
+            directory.remove_file(name)?;
+            make_node()
+        }
+        outcome => outcome,
+    };
+    match made {
+        Err(error) if error.errno() == Errno::PERM => return bind(directory, name, node),
         outcome => outcome?,
     }
     if (node.uid, node.gid) != (0, 0) {
-        directory.chown(&name, node.uid, node.gid)?;
+        directory.chown(name, node.uid, node.gid)?;
     }
     Ok(())
+}
+
+/// False if there is nothing, or what may be replaced.
+fn is_there(directory: &Dir, name: &OsStr, node: &DeviceNode) -> Result<bool> {
+    let Some(there) = directory.find(name)? else { return Ok(false) };
+    if is_this_device(node, &there) {
+        return Ok(true);
+    }
+    if node.default || is_placeholder(node, &there) {
+        return Ok(false);
+    }
+    let what = format!("{} is there already and is another file: remove it from the image", node.path);
+    Err(Error::new(ErrorKind::Config, what))
 }
 
 /// The empty file that an earlier container bound this device over.
@@ -49,15 +60,14 @@ fn is_placeholder(node: &DeviceNode, there: &Stat) -> bool {
     node.bind && FileType::from_raw_mode(there.st_mode) == FileType::RegularFile && there.st_size == 0
 }
 
-fn directory_of(world: &World<'_>, path: &str) -> Result<(Dir, std::ffi::OsString)> {
-    let root = in_root(world)?;
+fn directory_of<'a>(world: &'a mut World<'_>, path: &'a str) -> Result<(&'a Dir, &'a OsStr)> {
     let path = Path::new(path);
     let above = path.parent().unwrap_or(Path::new("/"));
-    let name = path.file_name().unwrap_or(OsStr::new("")).to_owned();
-    let directory = match root.open_dir(above) {
-        Err(error) if error.errno() == Errno::NOENT => root.make_dir_all(above, 0o755)?,
-        outcome => outcome?,
-    };
+    let name = path.file_name().unwrap_or(OsStr::new(""));
+    if world.directory.as_ref().is_none_or(|(known, _)| known != above) {
+        world.directory = Some((above.to_owned(), in_root(world)?.make_dir_all(above, 0o755)?));
+    }
+    let (_, directory) = world.directory.as_ref().expect("it was just put there");
     Ok((directory, name))
 }
 
@@ -93,20 +103,23 @@ fn is_this_device(node: &DeviceNode, stat: &Stat) -> bool {
 }
 
 /// Makes a symbolic link, unless the image has something of that name.
-pub(super) fn symlink(world: &World<'_>, path: &str, target: &str) -> Result<()> {
+pub(super) fn symlink(world: &mut World<'_>, path: &str, target: &str) -> Result<()> {
     let (directory, name) = directory_of(world, path)?;
-    match directory.make_symlink(OsStr::new(target), &name) {
+    match directory.make_symlink(OsStr::new(target), name) {
         Err(error) if error.errno() == Errno::EXIST => Ok(()),
         outcome => Ok(outcome?),
     }
 }
 
 /// `/dev/ptmx` is the one of the container's own devpts.
-pub(super) fn link_ptmx(world: &World<'_>) -> Result<()> {
+pub(super) fn link_ptmx(world: &mut World<'_>) -> Result<()> {
     let (directory, name) = directory_of(world, "/dev/ptmx")?;
-    match directory.remove_file(&name) {
-        Err(error) if error.errno() != Errno::NOENT => return Err(error.into()),
-        _ => {}
+    let link = || directory.make_symlink(OsStr::new("pts/ptmx"), name);
+    match link() {
+        Err(error) if error.errno() == Errno::EXIST => {
+            directory.remove_file(name)?;
+            Ok(link()?)
+        }
+        outcome => Ok(outcome?),
     }
-    Ok(directory.make_symlink(OsStr::new("pts/ptmx"), &name)?)
 }

@@ -7,7 +7,6 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
-use conex_sys::Errno;
 use conex_sys::mount::{self, Attributes, Change, Extent};
 use conex_sys::path::{Dir, FileType};
 
@@ -18,8 +17,8 @@ use crate::Result;
 /// Covers each path that exists.
 pub(super) fn mask(world: &World<'_>, paths: &[String], label: &str) -> Result<()> {
     let root = in_root(world)?;
-    let targets = paths.iter().filter_map(|path| present(root.resolve(path)).transpose());
-    let targets = targets.collect::<Result<Vec<_>>>()?;
+    let targets = paths.iter().filter_map(|path| root.find(path).transpose());
+    let targets = targets.collect::<conex_sys::Result<Vec<_>>>()?;
     if targets.is_empty() {
         return Ok(());
     }
@@ -36,13 +35,6 @@ pub(super) fn mask(world: &World<'_>, paths: &[String], label: &str) -> Result<(
     mount::detach(Path::new("."))?;
     mount::stand_in(root)?;
     covered
-}
-
-fn present(resolved: conex_sys::Result<OwnedFd>) -> Result<Option<OwnedFd>> {
-    match resolved {
-        Err(error) if [Errno::NOENT, Errno::NOTDIR].contains(&error.errno()) => Ok(None),
-        outcome => Ok(Some(outcome?)),
-    }
 }
 
 /// A read-only tmpfs with an empty file and an empty directory.
@@ -63,7 +55,7 @@ fn empty_things(label: &str) -> Result<OwnedFd> {
 
 /// A path that exists gets a read-only mount of itself on top, and keeps its other flags.
 pub(super) fn make_readonly(world: &World<'_>, path: &str) -> Result<()> {
-    let Some(target) = present(in_root(world)?.resolve(path))? else { return Ok(()) };
+    let Some(target) = in_root(world)?.find(path)? else { return Ok(()) };
     let copy = mount::clone(target.as_fd(), Path::new(""), Extent::Tree)?;
     let readonly = Change { set: Attributes::MOUNT_ATTR_RDONLY, ..Change::NONE };
     mount::change(copy.as_fd(), &readonly)?;

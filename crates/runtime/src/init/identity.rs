@@ -70,7 +70,10 @@ pub(crate) fn kernel_limit(limit: &Rlimit) -> Limit {
 }
 
 pub(super) fn set_user(uid: u32, gid: u32, groups: &AdditionalGroups) -> Result<()> {
-    credentials::keep_capabilities(true)?;
+    if uid != 0 {
+        // Until the execve: what is left of them then is decided by the next step.
+        credentials::keep_capabilities(true)?;
+    }
     if let AdditionalGroups::Set(groups) = groups {
         match credentials::set_groups(groups) {
             // A user namespace whose maker denied setgroups(2): there is nothing to drop that could be dropped.
@@ -83,7 +86,6 @@ pub(super) fn set_user(uid: u32, gid: u32, groups: &AdditionalGroups) -> Result<
 }
 
 pub(super) fn set_capabilities(sets: &Capabilities) -> Result<()> {
-    credentials::keep_capabilities(false)?;
     credentials::set_capabilities(&credentials::Capabilities {
         bounding: 0,
         effective: sets.effective.0,

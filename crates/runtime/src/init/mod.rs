@@ -27,11 +27,11 @@ use std::ffi::CString;
 use std::fs::File;
 use std::io::Write as _;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use conex_spec::runtime::{NamespaceKind, State, Status};
 use conex_sys::namespace::{self, Kind};
-use conex_sys::path::Root;
+use conex_sys::path::{Dir, Root};
 use conex_sys::procfs::Procfs;
 use conex_sys::{credentials, network, process, sched, seccomp, signal, socket};
 
@@ -62,6 +62,8 @@ pub(crate) struct Inherited {
     pub(crate) state: State,
     /// Whether the parent must be able to write this process's id maps and read its /proc files until "go".
     pub(crate) stays_dumpable: bool,
+    /// What the runtime's caller has it ignore, and the program shall not.
+    pub(crate) ignored: signal::Set,
     /// In a user namespace of the container: this process is nobody there until it becomes its root.
     pub(crate) becomes_root: bool,
     /// The namespaces that were joined have brought the container's root (`exec`).
@@ -88,30 +90,33 @@ struct World<'a> {
     plan: &'a Plan,
     inherited: &'a Inherited,
     /// To the parent, until everything is ready.
-    channel: Option<Channel>,
+    channel: Option<&'a Channel>,
     /// The container's root filesystem, from `BindRoot` on.
     root: Option<Root>,
     /// What the parent has opened for the next mount.
     answered: Option<OwnedFd>,
+    /// Where the last device node was made: the next one most often lies there too.
+    directory: Option<(PathBuf, Dir)>,
     program: Option<CString>,
     home: Option<String>,
     working_directory_refused: bool,
 }
 
 /// Runs in the new process. Returns the exit status, if it returns at all.
-pub(crate) fn run(plan: &Plan, inherited: &Inherited, channel: Channel) -> i32 {
+pub(crate) fn run(plan: &Plan, inherited: &Inherited, channel: &Channel) -> i32 {
     let mut world = World {
         plan,
         inherited,
         channel: Some(channel),
         root: None,
         answered: None,
+        directory: None,
         program: None,
         home: None,
         working_directory_refused: false,
     };
     let Err(error) = begin(&mut world).and_then(|()| walk(&mut world)) else { return 0 };
-    let told = world.channel.as_ref().map(|channel| channel.send(&Message::Failed(copy_of(&error))));
+    let told = world.channel.map(|channel| channel.send(&Message::Failed(copy_of(&error))));
     if !matches!(told, Some(Ok(()))) {
         // Standard error is the container's own. Where even writing fails, nobody is left to tell.
         drop(match &inherited.last_words {
@@ -134,7 +139,7 @@ fn begin(world: &mut World<'_>) -> Result<()> {
     }
     process::new_session()?;
     enter_cgroups(world)?;
-    let channel = world.channel.as_ref().expect("the channel is only given up when ready");
+    let channel = world.channel.expect("the channel is only given up when ready");
     channel.expect(|message| matches!(message, Message::Go)).wrap(|| "wait for the runtime")?;
     if world.inherited.becomes_root {
         credentials::set_group(0)?;
@@ -142,7 +147,9 @@ fn begin(world: &mut World<'_>) -> Result<()> {
         // The kernel forgets it when ids change.
         process::set_parent_death_signal(Some(signal::KILL))?;
     }
-    process::set_undumpable()?;
+    if world.inherited.stays_dumpable || world.inherited.becomes_root {
+        process::set_undumpable()?;
+    }
     process::set_umask(0);
     if world.plan.create.contains(&NamespaceKind::Cgroup) {
         // Only now: the root of a cgroup namespace is the cgroup that its first process is in.
@@ -199,6 +206,10 @@ fn tell_time(world: &World<'_>, step: usize, begin: Option<u64>) {
 }
 
 fn do_step(world: &mut World<'_>, index: usize, step: &Step) -> Result<()> {
+    if !matches!(step, Step::Device(_) | Step::Symlink { .. } | Step::LinkPtmx) {
+        // Whatever this is may put something else in its place.
+        world.directory = None;
+    }
     match step {
         Step::JoinKeyring { name, label } => identity::join_keyring(world, name, label),
         Step::RaiseLoopback => Ok(network::bring_loopback_up()?),
@@ -240,9 +251,7 @@ fn do_step(world: &mut World<'_>, index: usize, step: &Step) -> Result<()> {
         Step::Seccomp(seccomp) => load_filter(world, index, seccomp),
         Step::CloseDescriptorsFrom { first } => Ok(process::close_on_exec_from(*first)?),
         Step::EnterWorkingDirectory { path } => program::enter_working_directory(world, path),
-        Step::DropBoundingSet { keep } => {
-            Ok(credentials::limit_bounding_set(keep.0, credentials::last_capability())?)
-        }
+        Step::DropBoundingSet { keep } => Ok(credentials::limit_bounding_set(keep.0)?),
         Step::SetUser { uid, gid, groups } => identity::set_user(*uid, *gid, groups),
         Step::RetryWorkingDirectory { path } => program::retry_working_directory(world, path),
         Step::SetCapabilities(sets) => identity::set_capabilities(sets),
@@ -271,7 +280,7 @@ fn open_console(world: &World<'_>, size: (u16, u16), mount: bool) -> Result<()> 
 }
 
 fn ask(world: &World<'_>, index: usize) -> Result<()> {
-    let channel = world.channel.as_ref().ok_or_else(|| missing("parent"))?;
+    let channel = world.channel.ok_or_else(|| missing("parent"))?;
     channel.send(&Message::Ask(index))?;
     channel.expect(|message| matches!(message, Message::Done))
 }
@@ -289,7 +298,7 @@ fn ask_for_source(world: &mut World<'_>, index: usize) -> Result<()> {
 /// From here on the filter may hold this process up at any system call, until the agent has the descriptor.
 fn load_filter(world: &World<'_>, index: usize, step: &SeccompStep) -> Result<()> {
     let Some(listener) = seccomp::load(&step.filter.program, step.filter.flags)? else { return Ok(()) };
-    let channel = world.channel.as_ref().ok_or_else(|| missing("parent"))?;
+    let channel = world.channel.ok_or_else(|| missing("parent"))?;
     channel.send(&Message::Listener(index, listener))?;
     channel.expect(|message| matches!(message, Message::Done))
 }
@@ -317,7 +326,6 @@ fn await_start(world: &mut World<'_>) -> Result<()> {
     process::set_parent_death_signal(None)?;
     let channel = world.channel.take().ok_or_else(|| missing("parent"))?;
     channel.send(&Message::Ready)?;
-    drop(channel);
     if let Some(start) = &world.inherited.start {
         // The first process of a pid namespace is deaf to what would end others. Who gives up on a created container
         // need not be violent.

@@ -41,8 +41,7 @@ pub(super) fn mount(world: &World<'_>, wanted: &Mount) -> Result<()> {
         return hide::mask(world, std::slice::from_ref(&wanted.target), "");
     };
     let root = in_root(world)?;
-    let is_directory = file_type(&source)? == FileType::Directory;
-    let target = target(root, Path::new(&wanted.target), wanted.target_rule, is_directory)?;
+    let target = target(root, Path::new(&wanted.target), wanted.target_rule, &source)?;
     if !matches!(&wanted.source, MountSource::Filesystem { kind, .. } if kind == "proc") {
         refuse_inside_proc(root, &target)?;
     }
@@ -54,18 +53,19 @@ pub(super) fn mount(world: &World<'_>, wanted: &Mount) -> Result<()> {
     if wanted.recursive_attr != MountAttr::default() {
         mount::change(source.as_fd(), &attributes(wanted.recursive_attr, Extent::Tree))?;
     }
-    mount::attach(source.as_fd(), target.as_fd()).map_err(|error| unlike(error, &target, is_directory))?;
+    mount::attach(source.as_fd(), target.as_fd()).map_err(|error| unlike(error, &source, &target))?;
     set_propagation(&source, &wanted.propagation)
 }
 
 /// The kernel's EINVAL for a directory over a file, or a file over a directory, in the word that callers look for.
-fn unlike(error: conex_sys::Error, target: &OwnedFd, source_is_directory: bool) -> Error {
-    let is_directory = file_type(target).is_ok_and(|kind| kind == FileType::Directory);
-    if error.errno() != Errno::INVAL || is_directory == source_is_directory {
+fn unlike(error: conex_sys::Error, source: &OwnedFd, target: &OwnedFd) -> Error {
+    let is_directory = |fd| file_type(fd).is_ok_and(|kind| kind == FileType::Directory);
+    let (source, target) = (is_directory(source), is_directory(target));
+    if error.errno() != Errno::INVAL || source == target {
         return error.into();
     }
     let kind = |is_directory| if is_directory { "a directory" } else { "a file" };
-    let (source, target) = (kind(source_is_directory), kind(is_directory));
+    let (source, target) = (kind(source), kind(target));
     Error::new(ErrorKind::Os, format!("the source is {source}, the target {target}: not a directory"))
 }
 
@@ -174,13 +174,9 @@ fn inherited_mode(
     if kind != "tmpfs" || options.iter().any(|(key, _)| key == "mode") {
         return Ok(None);
     }
-    match root.resolve(target) {
-        Err(error) if error.errno() == Errno::NOENT => Ok(None),
-        found => {
-            let mode = path::stat(&found?)?.st_mode & 0o7777;
-            Ok(Some(("mode".to_owned(), Some(format!("{mode:o}")))))
-        }
-    }
+    let Some(found) = root.find(target)? else { return Ok(None) };
+    let mode = path::stat(&found)?.st_mode & 0o7777;
+    Ok(Some(("mode".to_owned(), Some(format!("{mode:o}")))))
 }
 
 fn filesystem(
@@ -220,30 +216,45 @@ fn cgroup2(
 }
 
 /// Where to mount: resolved inside the root, and made if it is missing.
-fn target(root: &Root, path: &Path, rule: TargetRule, source_is_directory: bool) -> Result<OwnedFd> {
+fn target(root: &Root, path: &Path, rule: TargetRule, source: &OwnedFd) -> Result<OwnedFd> {
     match rule {
         TargetRule::RealDirectory => real_directory(root, path),
         TargetRule::Directory => directory(root, path),
-        TargetRule::LikeSource if source_is_directory => directory(root, path),
+        TargetRule::LikeSource if file_type(source)? == FileType::Directory => directory(root, path),
         TargetRule::LikeSource => file(root, path),
     }
 }
 
 fn directory(root: &Root, path: &Path) -> Result<OwnedFd> {
-    match root.resolve(path) {
-        Err(error) if error.errno() == Errno::NOENT => {
-            Ok(OwnedFd::from(root.make_dir_all(promised(root, path)?, 0o755)?))
+    if let Some(found) = root.find(path)? {
+        return Ok(found);
+    }
+    if let Some(made) = last_directory(root, path)? {
+        return Ok(made);
+    }
+    Ok(OwnedFd::from(root.make_dir_all(promised(root, path)?, 0o755)?))
+}
+
+/// Makes the last directory of a path, where only that is missing and its name is free: no dangling link has it.
+fn last_directory(root: &Root, path: &Path) -> Result<Option<OwnedFd>> {
+    let (Some(above), Some(name)) = (path.parent(), path.file_name()) else { return Ok(None) };
+    let Some(above) = root.find_dir(above)? else { return Ok(None) };
+    match above.make_dir(name, 0o755) {
+        Err(error) if error.errno() == Errno::EXIST => Ok(None),
+        outcome => {
+            outcome?;
+            Ok(Some(OwnedFd::from(above.open_dir(name)?)))
         }
-        outcome => Ok(outcome?),
     }
 }
 
 /// One name after the other, none of them a symbolic link: /proc and /sys must be where they are looked for.
 fn real_directory(root: &Root, path: &Path) -> Result<OwnedFd> {
-    let mut here = root.dir().try_clone()?;
+    let mut reached = None;
     for component in path.components() {
         let Component::Normal(name) = component else { continue };
-        here = match here.open_dir(name) {
+        let here = reached.as_ref().unwrap_or(root.dir());
+        let next = match here.open_dir(name) {
             Err(error) if error.errno() == Errno::NOENT => {
                 here.make_dir(name, 0o755)?;
                 here.open_dir(name)?
@@ -255,17 +266,17 @@ fn real_directory(root: &Root, path: &Path) -> Result<OwnedFd> {
             }
             outcome => outcome?,
         };
+        reached = Some(next);
     }
-    Ok(OwnedFd::from(here))
+    Ok(OwnedFd::from(reached.map_or_else(|| root.dir().try_clone(), Ok)?))
 }
 
 /// How many dangling links in a row are followed to the file that they promise.
 const MAX_LINKS: u32 = 40;
 
 fn file(root: &Root, path: &Path) -> Result<OwnedFd> {
-    match root.resolve(path) {
-        Err(error) if error.errno() == Errno::NOENT => {}
-        outcome => return Ok(outcome?),
+    if let Some(found) = root.find(path)? {
+        return Ok(found);
     }
     let path = promised(root, path)?;
     let directory = root.make_dir_all(path.parent().unwrap_or(Path::new("/")), 0o755)?;

@@ -178,7 +178,7 @@ pub(super) fn execute(world: &World<'_>, args: &[String], sockets: u32) -> Error
         Ok(words) => words,
         Err(error) => return error.into(),
     };
-    if let Err(error) = signal::reset() {
+    if let Err(error) = signal::reset(world.inherited.ignored) {
         return error.into();
     }
     let error = process::exec(program, &args, &env);

@@ -9,7 +9,7 @@ use conex_sys::path::{Dir, Root};
 use conex_sys::{Errno, path};
 
 use super::{World, bare_mounts, in_root};
-use crate::plan::{EnterRoot, Propagation, PropagationKind};
+use crate::plan::{EnterRoot, Propagation, PropagationKind, Step};
 use crate::{Error, ErrorKind, Result, Wrap};
 
 /// The kernel's words for the plan's.
@@ -32,11 +32,29 @@ pub(super) fn set_propagation(path: &str, wanted: Propagation) -> Result<()> {
 pub(super) fn bind(world: &mut World<'_>, rootfs: &Path, parent: PropagationKind) -> Result<()> {
     let target = mount::open_dir(rootfs)?;
     let (parent, _) = propagation(Propagation { kind: parent, recursive: false });
-    propagate_mount_of(&target, parent)?;
-    let tree = mount::clone(target.as_fd(), Path::new(""), Extent::Tree)?;
+    let tree = if nothing_is_shared(world) {
+        // Nothing of the tree is seen elsewhere, so only the copy needs it, whose mount need not be looked for.
+        let tree = mount::clone(target.as_fd(), Path::new(""), Extent::Tree)?;
+        mount::change(tree.as_fd(), &Change { propagation: Some(parent), ..Change::NONE })?;
+        tree
+    } else {
+        propagate_mount_of(&target, parent)?;
+        mount::clone(target.as_fd(), Path::new(""), Extent::Tree)?
+    };
     mount::attach(tree.as_fd(), target.as_fd())?;
     world.root = Some(Root::new(Dir::from(tree)));
     Ok(())
+}
+
+fn nothing_is_shared(world: &World<'_>) -> bool {
+    world.plan.steps.iter().any(|step| match step {
+        Step::IsolateMounts { propagation } => {
+            // What is unbindable could not even be copied.
+            propagation.recursive
+                && matches!(propagation.kind, PropagationKind::Private | PropagationKind::Slave)
+        }
+        _ => false,
+    })
 }
 
 /// The mount that a directory lies on is found upwards: only at a mount's root can its propagation be changed.
@@ -77,7 +95,7 @@ pub(super) fn enter(world: &World<'_>, method: EnterRoot) -> Result<()> {
             mount::chroot_here()?;
         }
     }
-    Ok(mount::stand_in(mount::open_dir(Path::new("/"))?)?)
+    Ok(mount::stand_at_root()?)
 }
 
 pub(super) fn make_readonly(world: &World<'_>) -> Result<()> {

@@ -119,7 +119,7 @@ pub(crate) fn enter(record: &Record, pid: i32) -> Result<()> {
 /// Removes the groups that go with the container. What is gone already is no error.
 pub(crate) fn remove(record: &Record) -> Result<()> {
     let group = if record.conex.owns_resctrl { record.intel_rdt_path.as_str() } else { "" };
-    for path in [record.intel_rdt_mon_path.as_str(), group] {
+    for path in [record.intel_rdt_mon_path.as_str(), group].into_iter().filter(|path| !path.is_empty()) {
         match fs::remove_dir(path) {
             Err(error) if error.kind() != IoErrorKind::NotFound => {
                 return Err(Error::from(error).wrap(format_args!("rmdir {path}")));

@@ -3,11 +3,12 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 
-use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, RenameFlags, Stat, Uid, XattrFlags};
+use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, RawDir, RenameFlags, Stat, Uid, XattrFlags};
 use rustix::io::Errno;
 
 use super::metadata::{Time, read_whole, show, split_names, timestamps};
@@ -193,8 +194,11 @@ impl Dir {
     /// All names, in the order of the filesystem.
     pub fn entries(&self) -> Result<Vec<Entry>> {
         let read = || -> rustix::io::Result<_> {
-            let mut entries = Vec::new();
-            for entry in rustix::fs::Dir::read_from(&self.0)? {
+            // Whoever has read this directory before has left the position at its end.
+            rustix::fs::seek(&self.0, rustix::fs::SeekFrom::Start(0))?;
+            let mut buffer = [MaybeUninit::uninit(); 8192];
+            let (mut names, mut entries) = (RawDir::new(&self.0, &mut buffer), Vec::new());
+            while let Some(entry) = names.next() {
                 let entry = entry?;
                 let name = entry.file_name().to_bytes();
                 if !matches!(name, b"." | b"..") {

@@ -30,6 +30,8 @@ impl AsFd for Root {
 /// Set once openat2 turned out to be missing (before 5.6) or filtered.
 static NO_OPENAT2: AtomicBool = AtomicBool::new(false);
 
+const READ_FILE: OFlags = OFlags::RDONLY.union(OFlags::NONBLOCK).union(OFlags::NOCTTY);
+
 /// How often openat2 is asked again after a rename somewhere below disturbed it.
 const TRIES: usize = 128;
 
@@ -56,27 +58,45 @@ impl Root {
 
     /// A handle (`O_PATH`) on what `path` leads to, all symlinks followed.
     pub fn resolve(&self, path: impl AsRef<Path>) -> Result<OwnedFd> {
-        self.open(path.as_ref(), OFlags::PATH, 0)
+        self.open(path.as_ref(), OFlags::PATH)
+    }
+
+    /// [`Self::resolve`], or `None` where there is nothing, or the way leads through what is no directory. Costs a
+    /// single call either way: an error's text would need a look into /proc.
+    pub fn find(&self, path: impl AsRef<Path>) -> Result<Option<OwnedFd>> {
+        let path = path.as_ref();
+        match self.answer(path, OFlags::PATH) {
+            Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
+            answer => self.told(answer, path, OFlags::PATH).map(Some),
+        }
+    }
+
+    /// [`Self::open_dir`], or `None` where there is nothing.
+    pub fn find_dir(&self, path: impl AsRef<Path>) -> Result<Option<Dir>> {
+        let path = path.as_ref();
+        match self.answer(path, OFlags::DIRECTORY) {
+            Err(Errno::NOENT) => Ok(None),
+            answer => self.told(answer, path, OFlags::DIRECTORY).map(|fd| Some(Dir::from(fd))),
+        }
     }
 
     /// Opens a directory, all symlinks followed.
     pub fn open_dir(&self, path: impl AsRef<Path>) -> Result<Dir> {
-        self.open(path.as_ref(), OFlags::DIRECTORY, 0).map(Dir::from)
+        self.open(path.as_ref(), OFlags::DIRECTORY).map(Dir::from)
     }
 
     /// Opens a file for reading, all symlinks followed. Does not wait for the other end of a FIFO.
     pub fn open_file(&self, path: impl AsRef<Path>) -> Result<File> {
-        self.open(path.as_ref(), OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY, 0).map(File::from)
+        self.open(path.as_ref(), READ_FILE).map(File::from)
     }
 
     /// Opens a file for reading, if it is a regular one: `None` for anything else and where there is nothing.
     pub fn open_regular(&self, path: impl AsRef<Path>) -> Result<Option<File>> {
         let path = path.as_ref();
         let absent = [Errno::NOENT, Errno::NOTDIR, Errno::LOOP, Errno::NXIO];
-        let file = match self.open_file(path) {
-            Ok(file) => file,
-            Err(error) if absent.contains(&error.errno()) => return Ok(None),
-            Err(error) => return Err(error),
+        let file = match self.answer(path, READ_FILE) {
+            Err(errno) if absent.contains(&errno) => return Ok(None),
+            answer => File::from(self.told(answer, path, READ_FILE)?),
         };
         let kind = rustix::fs::FileType::from_raw_mode(super::stat(&file)?.st_mode);
         Ok((kind == rustix::fs::FileType::RegularFile).then_some(file))
@@ -100,12 +120,13 @@ impl Root {
         let mut missing: Vec<&OsStr> = Vec::new();
         let mut rest = path;
         let mut here = loop {
-            match self.open_dir(rest) {
-                Err(error) if error.errno() == Errno::NOENT && rest.file_name().is_some() => {
+            match self.find_dir(rest)? {
+                Some(found) => break found,
+                None if rest.file_name().is_some() => {
                     missing.extend(rest.file_name());
                     rest = rest.parent().unwrap_or(Path::new(""));
                 }
-                other => break other?,
+                None => break self.open_dir(rest)?,
             }
         };
         for name in missing.into_iter().rev() {
@@ -118,34 +139,43 @@ impl Root {
         Ok(here)
     }
 
-    fn open(&self, path: &Path, flags: OFlags, mode: u32) -> Result<OwnedFd> {
+    fn open(&self, path: &Path, flags: OFlags) -> Result<OwnedFd> {
+        self.told(self.answer(path, flags), path, flags)
+    }
+
+    fn answer(&self, path: &Path, flags: OFlags) -> rustix::io::Result<OwnedFd> {
         let flags = flags | OFlags::CLOEXEC;
-        let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+        let path = not_empty(path);
         if self.walks {
-            return self.open_walking(path, flags, mode);
+            return walk::open(&self.dir, path, flags);
         }
         let how = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
         let mut answer = Err(Errno::AGAIN);
         for _ in 0..TRIES {
-            answer = rustix::fs::openat2(&self.dir, path, flags, Mode::from_raw_mode(mode), how);
+            answer = rustix::fs::openat2(&self.dir, path, flags, Mode::empty(), how);
             if !matches!(answer, Err(Errno::AGAIN | Errno::INTR)) {
                 break;
             }
         }
         if matches!(answer, Err(Errno::NOSYS | Errno::PERM)) {
-            let walked = self.open_walking(path, flags, mode);
-            if walked.is_ok() {
+            answer = walk::open(&self.dir, path, flags);
+            if answer.is_ok() {
                 NO_OPENAT2.store(true, Ordering::Relaxed);
             }
-            return walked;
         }
-        answer.call(|| {
-            format!("openat2({}, {path:?}, {{{flags:?}, {mode:#o}, RESOLVE_IN_ROOT}})", shown(&self.dir))
-        })
+        answer
     }
 
-    fn open_walking(&self, path: &Path, flags: OFlags, mode: u32) -> Result<OwnedFd> {
-        walk::open(&self.dir, path, flags, mode)
-            .call(|| format!("walk({}, {path:?}, {flags:?}, {mode:#o})", shown(&self.dir)))
+    fn told(&self, answer: rustix::io::Result<OwnedFd>, path: &Path, flags: OFlags) -> Result<OwnedFd> {
+        let path = not_empty(path);
+        answer.call(|| match self.walks {
+            true => format!("walk({}, {path:?}, {flags:?})", shown(&self.dir)),
+            false => format!("openat2({}, {path:?}, {{{flags:?}, RESOLVE_IN_ROOT}})", shown(&self.dir)),
+        })
     }
+}
+
+/// The kernel knows no empty path.
+fn not_empty(path: &Path) -> &Path {
+    if path.as_os_str().is_empty() { Path::new(".") } else { path }
 }

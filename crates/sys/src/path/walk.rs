@@ -25,7 +25,7 @@ enum Step {
 }
 
 /// Opens what `path` leads to inside `root`, all symlinks followed.
-pub(super) fn open(root: &impl AsFd, path: &Path, flags: OFlags, mode: u32) -> Result<OwnedFd> {
+pub(super) fn open(root: &impl AsFd, path: &Path, flags: OFlags) -> Result<OwnedFd> {
     let mut steps: VecDeque<Step> = steps(path.as_os_str()).collect();
     let mut trail: Vec<OwnedFd> = Vec::new();
     let mut symlinks = 0;
@@ -55,14 +55,14 @@ pub(super) fn open(root: &impl AsFd, path: &Path, flags: OFlags, mode: u32) -> R
         let rest_is_here = steps.is_empty();
         if rest_is_here {
             let flags = flags | OFlags::NOFOLLOW;
-            return rustix::fs::openat(here, &name, flags, Mode::from_raw_mode(mode));
+            return rustix::fs::openat(here, &name, flags, Mode::empty());
         }
         let down = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let next = rustix::fs::openat(here, &name, down, Mode::empty())?;
         trail.push(directory(next)?);
     }
     let here = trail.last().map_or(root.as_fd(), AsFd::as_fd);
-    rustix::fs::openat(here, ".", flags, Mode::from_raw_mode(mode))
+    rustix::fs::openat(here, ".", flags, Mode::empty())
 }
 
 fn steps(path: &OsStr) -> impl Iterator<Item = Step> {

@@ -9,10 +9,10 @@
 mod program;
 mod v1;
 
-use std::fs::File;
 use std::os::fd::AsFd;
 
 use conex_spec::runtime::DeviceRule;
+use conex_sys::file::{self, Access};
 
 use super::{Version, directory};
 use crate::{Result, Wrap};
@@ -91,7 +91,7 @@ fn write_list(path: &str, now: &v1::List, wanted: &v1::List) -> Result<()> {
 }
 
 fn attach(path: &str, rules: &[DeviceRule]) -> Result<()> {
-    let directory = File::open(path).wrap(|| format!("open {path}"))?;
+    let directory = file::open(path.as_ref(), Access::Read).wrap(|| format!("open {path}"))?;
     let program = conex_sys::bpf::load_device_filter(&program::program(rules))?;
     let earlier = conex_sys::bpf::device_filters(directory.as_fd())?;
     let first = earlier.first().map(AsFd::as_fd);
