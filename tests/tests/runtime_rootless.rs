@@ -34,6 +34,11 @@ fn root_a_user_with_one_id_runs_and_enters_a_container() {
     user.own(&bundle.path);
     let runtime = |words: &[&str]| user.runtime(words).run();
 
+    runtime(&["create", "early"]).success();
+    let refused = runtime(&["exec", "early", "true"]).exits(255).stderr;
+    assert!(refused.contains("has not been started: start it first"), "{refused}");
+    runtime(&["delete", "--force", "early"]).success();
+
     runtime(&["run", "-d", "web"]).success();
     let state: Value = serde_json::from_str(&runtime(&["state", "web"]).success().stdout).unwrap();
     assert_eq!(state["status"], "running");

@@ -285,7 +285,7 @@ fn namespaces_of(container: &Container, config: &Config) -> Result<u64> {
     let pid = container.record.init_process_pid;
     let differs = |kind: NamespaceKind| -> Result<bool> {
         let name = kind.proc_name();
-        let theirs = std::fs::read_link(format!("/proc/{pid}/ns/{name}")).wrap(|| "container not running")?;
+        let theirs = std::fs::read_link(format!("/proc/{pid}/ns/{name}")).map_err(not_to_be_entered)?;
         Ok(theirs != std::fs::read_link(format!("/proc/self/ns/{name}"))?)
     };
     let mut flags = 0;
@@ -295,6 +295,15 @@ fn namespaces_of(container: &Container, config: &Config) -> Result<u64> {
         }
     }
     Ok(flags)
+}
+
+/// Until it executes its program, nobody without the host's privileges can look into the first process.
+fn not_to_be_entered(error: std::io::Error) -> Error {
+    if error.kind() == std::io::ErrorKind::PermissionDenied {
+        let what = "an ordinary user cannot enter a container that has not been started: start it first";
+        return Error::new(ErrorKind::State, what);
+    }
+    Error::from(error).wrap("container not running")
 }
 
 fn raise(
