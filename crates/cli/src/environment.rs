@@ -100,6 +100,16 @@ impl Environment {
         .with_hint("set XDG_RUNTIME_DIR to a directory of your own with mode 0700"))
     }
 
+    /// `$SOURCE_DATE_EPOCH`, seconds since 1970: the time that what is built shall have, whenever it is.
+    pub(crate) fn source_date_epoch(&self) -> Result<Option<i64>, CommandError> {
+        let Some(text) = self.variable("SOURCE_DATE_EPOCH") else { return Ok(None) };
+        let seconds = text.to_str().and_then(|text| text.parse::<u32>().ok());
+        match seconds {
+            Some(seconds) => Ok(Some(seconds.into())),
+            None => Err(CommandError::usage(format!("SOURCE_DATE_EPOCH={text:?} is not seconds since 1970"))),
+        }
+    }
+
     /// Whether a pty, colours and the like make sense is the caller's question; this is only `$NO_COLOR` and `$TERM`.
     pub(crate) fn is_dumb_terminal(&self) -> bool {
         self.text("TERM").is_none_or(|term| term == "dumb")

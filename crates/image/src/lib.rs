@@ -16,6 +16,7 @@ mod image;
 pub mod layer;
 pub mod layout;
 pub mod manifest;
+pub mod mutate;
 mod section;
 pub mod snapshot;
 pub mod store;

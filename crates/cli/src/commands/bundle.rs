@@ -4,11 +4,16 @@
 use std::path::PathBuf;
 
 use clap::Subcommand;
-use conex_engine::images::bundle::{IdMapping, UnpackOptions, create_over_layers, lay_out_layers, unpack};
+use conex_engine::images::bundle::{
+    IdMapping, UnpackOptions, create_over_layers, lay_out_layers, unpack, unpack_rootfs,
+};
 use conex_engine::overlay;
 use conex_engine::transport::Location;
 use conex_spec::image::Platform;
 
+use super::image::edit_args::Caller;
+use super::repack::{self, RepackArgs};
+use super::runtime_config::{self, RuntimeConfigArgs};
 use crate::error::{CommandError, CommandResult, Context as _};
 use crate::session::{RegistryArgs, Session};
 
@@ -22,6 +27,8 @@ pub(crate) struct Args {
 #[derive(Subcommand, Debug)]
 enum Verb {
     Unpack(UnpackArgs),
+    Repack(RepackArgs),
+    Config(RuntimeConfigArgs),
     Layers(LayersArgs),
     Create(CreateArgs),
 }
@@ -101,7 +108,8 @@ pub(crate) struct UnpackArgs {
     registry: RegistryArgs,
 }
 
-fn parse_mapping(text: &str) -> Result<IdMapping, String> {
+/// Reads `CONTAINER:HOST[:COUNT]`.
+pub(crate) fn parse_mapping(text: &str) -> Result<IdMapping, String> {
     let numbers: Option<Vec<u32>> = text.split(':').map(|number| number.parse().ok()).collect();
     match numbers.as_deref() {
         Some(&[container_id, host_id]) => Ok(IdMapping { container_id, host_id, size: 1 }),
@@ -116,7 +124,12 @@ pub(crate) fn run(args: &Args, session: &Session) -> CommandResult {
         Verb::Unpack(args) => {
             let context = || format!("bundle unpack {}", args.image);
             let location = Location::parse(&args.image, true).context(context)?;
-            unpack_image(args, &location, session).context(context)
+            unpack_image(args, &location, session, Goal::Bundle).context(context)
+        }
+        Verb::Repack(args) => repack::run(args, session, Caller::Conex),
+        Verb::Config(args) => {
+            let location = Location::parse(&args.image, true).context(|| args.image.clone())?;
+            runtime_config::run(args, &location, session)
         }
         Verb::Layers(args) => lay_out(args, session).context(|| format!("bundle layers {}", args.image)),
         Verb::Create(args) => {
@@ -152,21 +165,35 @@ fn create(args: &CreateArgs, session: &Session) -> Result<u8, CommandError> {
 }
 
 /// umoci's `--image PATH[:TAG]` means a layout.
-pub(crate) fn run_as_umoci(args: &UnpackArgs, session: &Session) -> CommandResult {
+pub(crate) fn run_as_umoci(args: &UnpackArgs, session: &Session, goal: Goal) -> CommandResult {
     let context = || format!("unpack {}", args.image);
     let location = Location::parse(&format!("oci:{}", args.image), false).context(context)?;
-    unpack_image(args, &location, session).context(context)
+    unpack_image(args, &location, session, goal).context(context)
+}
+
+/// What is made of an image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Goal {
+    /// A directory with all that a runtime and a later repack need.
+    Bundle,
+    /// The files alone.
+    Rootfs,
 }
 
 /// What was asked for; without privileges and a wish, root in the container is the caller.
-fn id_map(rootless: bool, asked: &[IdMapping], caller: u32) -> Vec<IdMapping> {
+pub(crate) fn id_map(rootless: bool, asked: &[IdMapping], caller: u32) -> Vec<IdMapping> {
     if rootless && asked.is_empty() {
         return vec![IdMapping { container_id: 0, host_id: caller, size: 1 }];
     }
     asked.to_vec()
 }
 
-fn unpack_image(args: &UnpackArgs, location: &Location, session: &Session) -> Result<u8, CommandError> {
+fn unpack_image(
+    args: &UnpackArgs,
+    location: &Location,
+    session: &Session,
+    goal: Goal,
+) -> Result<u8, CommandError> {
     if session.environment.is_rootless() && !args.rootless {
         return Err(CommandError::usage("only root can give files to other users")
             .with_hint("add --rootless: all files will belong to you"));
@@ -181,6 +208,9 @@ fn unpack_image(args: &UnpackArgs, location: &Location, session: &Session) -> Re
         keep_dirlinks: args.keep_dirlinks,
     };
     let platform = args.platform.clone().unwrap_or_else(Platform::host);
-    unpack(source.as_ref(), &platform, &args.bundle, &options)?;
+    match goal {
+        Goal::Bundle => unpack(source.as_ref(), &platform, &args.bundle, &options)?,
+        Goal::Rootfs => unpack_rootfs(source.as_ref(), &platform, &args.bundle, &options)?,
+    }
     Ok(0)
 }

@@ -9,9 +9,11 @@ pub(crate) mod create;
 pub(crate) mod delete;
 pub(crate) mod exec;
 pub(crate) mod form;
+pub(crate) mod image;
 pub(crate) mod images;
 pub(crate) mod inspect;
 pub(crate) mod kill;
+pub(crate) mod layout;
 pub(crate) mod list_tags;
 pub(crate) mod login;
 pub(crate) mod logout;
@@ -23,9 +25,11 @@ pub(crate) mod pull;
 pub(crate) mod push;
 pub(crate) mod registry;
 pub(crate) mod remote_inspect;
+pub(crate) mod repack;
 pub(crate) mod rm;
 pub(crate) mod rmi;
 pub(crate) mod run;
+pub(crate) mod runtime_config;
 pub(crate) mod sides;
 pub(crate) mod start;
 pub(crate) mod stop;
@@ -64,6 +68,8 @@ pub(crate) enum Verb {
     Login(login::Args),
     Logout(logout::Args),
     Bundle(bundle::Args),
+    Image(image::Args),
+    Layout(layout::Args),
     Registry(registry::Args),
     System(system::Args),
     #[command(hide = true)]
@@ -106,6 +112,8 @@ impl Verb {
             Self::Login(args) => login::run(args, session),
             Self::Logout(args) => logout::run(args, session),
             Self::Bundle(args) => bundle::run(args, session),
+            Self::Image(args) => image::run(args, session),
+            Self::Layout(args) => layout::run(args),
             Self::Registry(args) => registry::run(args, session),
             Self::System(args) => system::run(args, session),
             Self::Info(args) => system::show_info(args, session),

@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 
 use clap::{Parser, Subcommand};
 use conex_engine::images::archive::{ArchiveName, OciArchiveSource};
+use conex_engine::images::bundle::{self, UnpackOptions};
 use conex_engine::images::layout::{LayoutName, LayoutSource};
+use conex_engine::images::manifest;
 use conex_engine::images::transfer::Source;
 use conex_engine::images::validate::{self, Kind, Violation};
-use conex_engine::images::{bundle, manifest};
 use conex_spec::image::annotation::REF_NAME;
 use conex_spec::image::{Descriptor, Platform};
 
@@ -108,7 +109,8 @@ impl Tool for Cli {
             }
             Verb::Unpack(args) => {
                 let (source, platform) = args.choice.open(&args.source)?;
-                bundle::unpack_rootfs(source.as_ref(), &platform, &args.destination, unprivileged)?;
+                let options = UnpackOptions { rootless: unprivileged, ..UnpackOptions::default() };
+                bundle::unpack_rootfs(source.as_ref(), &platform, &args.destination, &options)?;
                 Ok(0)
             }
             Verb::Validate(args) => args.run(),

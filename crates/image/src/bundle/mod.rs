@@ -1,12 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 //! image-spec v1.1: conversion.md
 //!
-//! From an image to what a runtime takes: a root filesystem and a `config.json`.
+//! From an image to what a runtime takes: a root filesystem and a `config.json`. And back: what was changed there
+//! becomes a layer.
 
+mod changes;
 mod convert;
 mod layers;
+mod meta;
 mod mtree;
+mod repack;
 mod rootfs;
+mod runtime_config;
 mod template;
 mod unpack;
 mod user;
@@ -19,7 +24,9 @@ use crate::Result;
 pub use conex_spec::runtime::IdMapping;
 pub use convert::runtime_config;
 pub use layers::{LayersBundle, create_over_layers, lay_out_layers};
+pub use repack::{RepackOptions, repack};
 pub use rootfs::{create, unpack_rootfs};
+pub use runtime_config::write_runtime_config;
 pub use unpack::unpack;
 pub use user::lookup_user;
 

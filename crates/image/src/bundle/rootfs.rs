@@ -8,23 +8,24 @@ use std::path::Path;
 use conex_spec::image::Platform;
 use conex_sys::path::{Dir, Root};
 
+use super::UnpackOptions;
 use super::convert::umoci_config;
-use super::unpack::merge;
-use crate::layer::apply::{Below, Form, Limits, Options, Owner, Tree};
+use super::unpack::{merge, tree_options};
+use crate::layer::apply::{Below, Options, Tree};
 use crate::layout::files::{self, Existing};
 use crate::snapshot::Stack;
 use crate::transfer::Source;
 use crate::{Error, ErrorKind, Image, Result, Wrap, host};
 
-/// Unpacks an image into `destination` itself. `unprivileged`: all files belong to the caller.
+/// Unpacks an image into `destination` itself.
 pub fn unpack_rootfs(
     source: &dyn Source,
     platform: &Platform,
     destination: &Path,
-    unprivileged: bool,
+    options: &UnpackOptions,
 ) -> Result<()> {
     let image = Image::load(source, platform)?;
-    into_empty(destination, |dir| fill(dir.try_clone()?, source, &image, unprivileged))
+    into_empty(destination, |dir| fill(dir.try_clone()?, source, &image, options))
         .wrap(|| format!("unpack {} to {}", source.describe(), destination.display()))
 }
 
@@ -43,7 +44,8 @@ pub fn create(
     let image = Image::load(source, platform)?;
     let make = |dir: &Dir| {
         dir.make_dir(rootfs, 0o755)?;
-        fill(dir.open_dir(rootfs)?, source, &image, unprivileged)?;
+        let options = UnpackOptions { rootless: unprivileged, ..UnpackOptions::default() };
+        fill(dir.open_dir(rootfs)?, source, &image, &options)?;
         let mut config = umoci_config(&image.config, &Root::new(dir.open_dir(rootfs)?))?;
         config.root.get_or_insert_default().path = rootfs.to_owned();
         let bytes = serde_json::to_vec_pretty(&config).map_err(|error| Error::invalid(error.to_string()))?;
@@ -53,14 +55,8 @@ pub fn create(
         .wrap(|| format!("create {} from {}", destination.display(), source.describe()))
 }
 
-fn fill(root: Dir, source: &dyn Source, image: &Image, unprivileged: bool) -> Result<()> {
-    let options = Options {
-        form: Form::Plain { keep_dirlinks: false },
-        owner: if unprivileged { Owner::Caller } else { Owner::Keep },
-        unprivileged,
-        limits: Limits::default(),
-        digests: false,
-    };
+fn fill(root: Dir, source: &dyn Source, image: &Image, options: &UnpackOptions) -> Result<()> {
+    let options = Options { digests: false, ..tree_options(options) };
     merge(Tree::new(root, options, Below::Layers(Stack::empty()))?, source, image)?;
     Ok(())
 }

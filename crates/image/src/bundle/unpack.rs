@@ -17,13 +17,14 @@ use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use conex_spec::image::{Descriptor, Platform};
+use conex_spec::runtime::{Config, Namespace, NamespaceKind};
 use conex_spec::{DiffId, Digest};
 use conex_sys::Errno;
 use conex_sys::path::{Dir, Root};
-use serde::Serialize;
 
 use super::convert::umoci_config;
-use super::{IdMapping, Rootfs, UnpackOptions, mtree, template};
+use super::meta::{self, Meta};
+use super::{Rootfs, UnpackOptions, mtree, template};
 use crate::layer::apply::{Below, Form, Limits, Options, Owner, Tree};
 use crate::layer::pass::{pass, stream};
 use crate::layout::files::{self, Existing};
@@ -31,9 +32,8 @@ use crate::snapshot::Stack;
 use crate::transfer::{Silent, Source};
 use crate::{Error, ErrorKind, Image, Result, Wrap, host};
 
-const ROOTFS: &str = "rootfs";
+pub(super) const ROOTFS: &str = "rootfs";
 const CONFIG: &str = "config.json";
-const UMOCI: &str = "umoci.json";
 /// The tree while it is unpacked.
 const UNFINISHED: &str = ".rootfs-unfinished";
 
@@ -57,7 +57,7 @@ pub fn unpack(
 
 fn fill(dir: &Dir, path: &Path, source: &dyn Source, image: &Image, options: &UnpackOptions) -> Result<()> {
     let lock = lock(dir)?;
-    let mtree = format!("{}.mtree", image.raw.descriptor.digest.as_str().replace(':', "_"));
+    let mtree = meta::mtree_name(&image.raw.descriptor);
     // Gets its name last: as long as it is there, everything is what a killed process has left.
     if dir.find(UNFINISHED)?.is_some() {
         clear(dir, &mtree)?;
@@ -81,14 +81,14 @@ fn fill(dir: &Dir, path: &Path, source: &dyn Source, image: &Image, options: &Un
 
 /// Removes what an attempt has made, the mark that it was one last.
 fn clear(dir: &Dir, mtree: &str) -> Result<()> {
-    for name in [CONFIG, UMOCI, mtree, UNFINISHED] {
+    for name in [CONFIG, meta::NAME, mtree, UNFINISHED] {
         dir.remove_all(name)?;
     }
     Ok(())
 }
 
-/// Nobody else unpacks here meanwhile.
-fn lock(dir: &Dir) -> Result<File> {
+/// Nobody else unpacks or repacks here meanwhile.
+pub(super) fn lock(dir: &Dir) -> Result<File> {
     let lock = dir.reopen()?.into_file();
     lock.try_lock().map_err(|error| Error::new(ErrorKind::Busy, format!("the bundle is in use: {error}")))?;
     Ok(lock)
@@ -101,7 +101,7 @@ fn make(dir: &Dir, source: &dyn Source, image: &Image, options: &UnpackOptions, 
     let rootfs = Root::new(dir.open_dir(UNFINISHED)?);
     write_mtree(dir, mtree, rootfs.dir(), &digests)?;
     write_config(dir, image, &rootfs, options)?;
-    write_meta(dir, image, options)?;
+    Meta::of(image.walk.clone(), options).write(dir)?;
     dir.rename_new(UNFINISHED, dir, ROOTFS)?;
     Ok(dir.sync()?)
 }
@@ -131,7 +131,7 @@ pub(super) fn apply_layer(
     Ok(())
 }
 
-fn tree_options(options: &UnpackOptions) -> Options {
+pub(super) fn tree_options(options: &UnpackOptions) -> Options {
     let owner = if options.rootless {
         Owner::Caller
     } else if options.uid_map.is_empty() && options.gid_map.is_empty() {
@@ -162,6 +162,13 @@ impl Rootfs for Root {
 }
 
 fn write_config(dir: &Dir, image: &Image, rootfs: &Root, options: &UnpackOptions) -> Result<()> {
+    let config = config_of(image, rootfs, options)?;
+    let bytes = serde_json::to_vec_pretty(&config).map_err(|e| Error::invalid(e.to_string()))?;
+    files::write(dir, CONFIG, &bytes, 0o644, Existing::Replace)
+}
+
+/// The runtime's configuration, as umoci writes it.
+pub(super) fn config_of(image: &Image, rootfs: &dyn Rootfs, options: &UnpackOptions) -> Result<Config> {
     let mut config = umoci_config(&image.config, rootfs)?;
     let linux = config.linux.get_or_insert_default();
     linux.uid_mappings.clone_from(&options.uid_map);
@@ -169,12 +176,10 @@ fn write_config(dir: &Dir, image: &Image, rootfs: &Root, options: &UnpackOptions
     if options.rootless {
         template::make_rootless(&mut config, resolv_conf()?);
     } else if !(options.uid_map.is_empty() && options.gid_map.is_empty()) {
-        use conex_spec::runtime::{Namespace, NamespaceKind};
         let linux = config.linux.get_or_insert_default();
         linux.namespaces.push(Namespace { kind: NamespaceKind::User, path: String::new() });
     }
-    let bytes = serde_json::to_vec_pretty(&config).map_err(|e| Error::invalid(e.to_string()))?;
-    files::write(dir, CONFIG, &bytes, 0o644, Existing::Replace)
+    Ok(config)
 }
 
 /// The options that a bind mount of the host's file has to keep; `None` where there is no such file.
@@ -186,44 +191,4 @@ fn resolv_conf() -> Result<Option<Vec<String>>> {
     };
     let Some(file) = etc? else { return Ok(None) };
     Ok(Some(conex_sys::path::mount_options(&file)?.into_iter().map(str::to_owned).collect()))
-}
-
-/// umoci.json, version 2.
-#[derive(Serialize)]
-struct Meta<'a> {
-    umoci_version: &'static str,
-    from_descriptor_path: Walk<'a>,
-    map_options: MapOptions<'a>,
-}
-
-#[derive(Serialize)]
-struct Walk<'a> {
-    descriptor_walk: &'a [Descriptor],
-}
-
-/// `null` maps every id to itself; an empty list maps none.
-#[derive(Serialize)]
-struct MapOptions<'a> {
-    uid_mappings: Option<&'a [IdMapping]>,
-    gid_mappings: Option<&'a [IdMapping]>,
-    rootless: bool,
-}
-
-fn given(maps: &[IdMapping]) -> Option<&[IdMapping]> {
-    (!maps.is_empty()).then_some(maps)
-}
-
-fn write_meta(dir: &Dir, image: &Image, options: &UnpackOptions) -> Result<()> {
-    let meta = Meta {
-        umoci_version: "2",
-        from_descriptor_path: Walk { descriptor_walk: &image.walk },
-        map_options: MapOptions {
-            uid_mappings: given(&options.uid_map),
-            gid_mappings: given(&options.gid_map),
-            rootless: options.rootless,
-        },
-    };
-    let mut bytes = serde_json::to_vec(&meta).map_err(|e| Error::invalid(e.to_string()))?;
-    bytes.push(b'\n');
-    files::write(dir, UMOCI, &bytes, 0o644, Existing::Replace)
 }

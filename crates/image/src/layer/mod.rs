@@ -2,10 +2,11 @@
 //! image-spec v1.1: layer.md
 //!
 //! A layer on the way from stored bytes to files: decompressed ([`compress`]), read as an archive ([`tar`]), applied
-//! inside a directory ([`apply`]).
+//! inside a directory ([`apply`]). And back: files into an archive ([`pack`]).
 
 pub mod apply;
 pub mod compare;
 pub mod compress;
+pub mod pack;
 pub(crate) mod pass;
 pub mod tar;

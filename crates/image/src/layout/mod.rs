@@ -2,11 +2,14 @@
 //! image-spec v1.1: image-layout.md
 //!
 //! A directory in the specification's layout as [`crate::transfer::Source`] and [`crate::transfer::Sink`]:
-//! `oci:path[:ref]`. A copy of a second name joins what is there.
+//! `oci:path[:ref]`. A copy of a second name joins what is there. [`Layout`] is for changes in place.
 
 pub(crate) mod blob;
+mod edit;
 pub(crate) mod files;
+mod gc;
 pub(crate) mod index;
+mod new_blob;
 mod port;
 
 use std::path::{Path, PathBuf};
@@ -16,6 +19,9 @@ use conex_sys::path::Dir;
 
 use crate::{Error, ErrorKind, Result, Wrap};
 
+pub use edit::{Layout, check_name};
+pub use gc::{Swept, gc};
+pub use new_blob::NewBlob;
 pub use port::{LayoutSink, LayoutSource};
 pub(crate) use port::{add_entry, open_at, pick_entry};
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! A layout as [`Source`] and [`Sink`].
 
+use std::fs::File;
 use std::io::{Seek, SeekFrom};
 
 use conex_spec::image::annotation::REF_NAME;
@@ -13,7 +14,7 @@ use crate::transfer::{BlobReader, Form, Format, LayerForm, Progress, RawManifest
 use crate::{Error, ErrorKind, Result, Wrap, manifest};
 
 /// Where a sink receives blobs; gone when it is done.
-const INGEST: &str = ".ingest";
+pub(super) const INGEST: &str = ".ingest";
 
 /// Reads one image of a layout.
 #[derive(Debug)]
@@ -142,6 +143,8 @@ pub struct LayoutSink {
     name: LayoutName,
     dir: Dir,
     blobs: Blobs,
+    /// Keeps gc away as long as nothing leads to what is written.
+    in_use: File,
 }
 
 impl LayoutSink {
@@ -153,10 +156,12 @@ impl LayoutSink {
             }
             let dir = crate::host::make_dir(&name.path, 0o755)?;
             index::create(&dir)?;
+            let in_use = dir.reopen()?.into_file();
+            in_use.lock_shared().wrap(|| "lock the layout")?;
             let blobs = files::subdirectory(&dir, "blobs", 0o755)?;
             let blobs = Blobs::new(blobs, files::subdirectory(&dir, INGEST, 0o700)?, 0o755);
             blobs.directory(conex_spec::Algorithm::Sha256)?;
-            Ok(Self { name: name.clone(), dir, blobs })
+            Ok(Self { name: name.clone(), dir, blobs, in_use })
         };
         open().map_err(|error: Error| error.wrap(name.describe()))
     }
@@ -164,8 +169,15 @@ impl LayoutSink {
 
 impl Drop for LayoutSink {
     fn drop(&mut self) {
-        // Stays while it holds something that another attempt can continue.
-        let _ = self.dir.remove_dir(INGEST);
+        leave(&self.dir, &self.in_use);
+    }
+}
+
+/// Whoever is the last to change a layout takes the directory for what comes in away. It stays while it holds something
+/// that another attempt can continue.
+pub(super) fn leave(dir: &Dir, in_use: &File) {
+    if in_use.try_lock().is_ok() {
+        let _ = dir.remove_dir(INGEST);
     }
 }
 

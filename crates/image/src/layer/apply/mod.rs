@@ -39,6 +39,7 @@ use crate::snapshot::Stack;
 use crate::{Error, ErrorKind, Result};
 
 pub use owner::{Owner, ROOTLESS_XATTR, read_rootless};
+pub(crate) use xattr::is_of_host;
 
 /// How a tree lies on disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -38,6 +38,18 @@ impl Owner {
         }
     }
 
+    /// The owner inside of a file that belongs to this one on disk: the inverse of [`Owner::on_disk`]. What belongs to
+    /// [`Owner::Caller`] is root's, unless [`ROOTLESS_XATTR`] says otherwise.
+    pub(crate) fn inside(&self, uid: u32, gid: u32) -> Result<(u32, u32)> {
+        match self {
+            Self::Keep => Ok((uid, gid)),
+            Self::Map { uid: users, gid: groups } => {
+                Ok((unmap("uid", uid, users)?, unmap("gid", gid, groups)?))
+            }
+            Self::Caller => Ok((0, 0)),
+        }
+    }
+
     /// The attribute to set in place of the owner, if one is needed.
     pub(super) fn note(&self, uid: u32, gid: u32) -> Option<Xattr> {
         let needed = *self == Self::Caller && (uid, gid) != (0, 0);
@@ -54,6 +66,17 @@ fn map(what: &str, id: u32, maps: &[IdMapping]) -> Result<u32> {
         Error::new(ErrorKind::Usage, format!("{what} {id} is in none of the maps")).with_hint(format!(
             "give a longer map with --{what}-map, or --rootless if all files may belong to you"
         ))
+    })
+}
+
+fn unmap(what: &str, id: u32, maps: &[IdMapping]) -> Result<u32> {
+    let hit = maps.iter().find_map(|line| {
+        let offset = id.checked_sub(line.host_id).filter(|offset| *offset < line.size)?;
+        line.container_id.checked_add(offset)
+    });
+    hit.ok_or_else(|| {
+        Error::new(ErrorKind::Usage, format!("{what} {id} of the host is in none of the maps"))
+            .with_hint("give the file to an owner that is, or mask its path")
     })
 }
 
@@ -121,6 +144,8 @@ mod tests {
         ];
         let owner = Owner::Map { uid: maps.clone(), gid: maps };
         assert_eq!(owner.on_disk(0, 10).unwrap(), Some((1000, 100_009)));
+        assert_eq!(owner.inside(100_009, 1000).unwrap(), (10, 0));
+        assert!(owner.inside(100_010, 1000).unwrap_err().to_string().contains("uid 100010 of the host"));
         assert!(owner.on_disk(11, 0).unwrap_err().to_string().contains("uid 11"));
     }
 }

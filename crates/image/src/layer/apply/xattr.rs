@@ -15,6 +15,11 @@ pub(super) fn overlay_prefix(userxattr: bool) -> &'static [u8] {
     if userxattr { b"user.overlay." } else { b"trusted.overlay." }
 }
 
+/// What belongs to the host that a file lies on, not to the file.
+pub(crate) fn is_of_host(name: &[u8]) -> bool {
+    matches!(name, b"security.selinux" | b"system.nfs4_acl")
+}
+
 /// The attributes to set for an entry.
 ///
 /// * What belongs to the host (`security.selinux`, NFS' ACLs) is left out.
@@ -28,9 +33,8 @@ pub(super) fn to_disk<'a>(
 ) -> impl Iterator<Item = Cow<'a, Xattr>> {
     let note = options.owner.note(uid, gid);
     let kept = xattrs.iter().filter(move |xattr| {
-        let of_host = matches!(&xattr.name[..], b"security.selinux" | b"system.nfs4_acl");
         let of_owner = options.owner == super::Owner::Caller && xattr.name == ROOTLESS_XATTR;
-        !of_host && !of_owner
+        !is_of_host(&xattr.name) && !of_owner
     });
     kept.map(|xattr| match options.form {
         Form::Overlay { .. } => escaped(xattr),

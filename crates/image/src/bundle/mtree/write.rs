@@ -1,18 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! mtree(5): the description of a tree that `umoci repack` compares with to find what has changed.
-//!
-//! ```text
-//! # .
-//! /set type=file nlink=1 mode=0664 uid=0 gid=0
-//! . size=4096 type=dir mode=0755 nlink=3 tar_time=1795264256.000000000
-//!     file size=3 mode=0644 tar_time=… sha256digest=… xattr.user.a=YmFy
-//!
-//! # etc
-//! etc size=4096 type=dir …
-//! ..
-//! ..
-//! ```
-//! The keywords are umoci's: size type uid gid mode link nlink tar_time sha256digest xattr.
+//! Writing the description of a tree.
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
@@ -24,14 +11,16 @@ use std::path::{Path, PathBuf};
 use conex_spec::{Algorithm, Digest};
 use conex_sys::path::{Dir, FileType, Stat};
 
+use super::MAX_DEPTH;
 use crate::verify::Hasher;
 use crate::{Error, Result, Wrap};
 
-/// Directories in directories; each holds one open.
-const MAX_DEPTH: usize = 512;
-
 /// Describes the tree below `root`. Digests that are known spare reading those files.
-pub(super) fn write(root: &Dir, known: &HashMap<PathBuf, Digest>, out: &mut dyn Write) -> Result<()> {
+pub(in crate::bundle) fn write(
+    root: &Dir,
+    known: &HashMap<PathBuf, Digest>,
+    out: &mut dyn Write,
+) -> Result<()> {
     writeln!(out, "#      keywords: size,type,uid,gid,mode,link,nlink,tar_time,sha256digest,xattr")?;
     let mut walk = Walk { known, out };
     writeln!(walk.out, "\n# .\n/set type=file nlink=1 mode=0664 uid=0 gid=0")?;
@@ -124,7 +113,8 @@ impl Walk<'_> {
     }
 }
 
-fn type_word(stat: &Stat) -> &'static str {
+/// mtree's word for a type.
+pub(in crate::bundle) fn type_word(stat: &Stat) -> &'static str {
     match FileType::from_raw_mode(stat.st_mode) {
         FileType::Directory => "dir",
         FileType::Symlink => "link",
@@ -136,7 +126,8 @@ fn type_word(stat: &Stat) -> &'static str {
     }
 }
 
-fn hash(mut file: &std::fs::File) -> Result<Digest> {
+/// The digest of a file's content.
+pub(in crate::bundle) fn hash(mut file: &std::fs::File) -> Result<Digest> {
     let mut hasher = Hasher::new(Algorithm::Sha256);
     let mut buffer = vec![0; 128 << 10];
     loop {
@@ -177,7 +168,8 @@ fn push_octal(text: &mut String, byte: u8) {
     let _ = write!(text, "\\{byte:03o}");
 }
 
-fn base64(bytes: &[u8]) -> String {
+/// RFC 4648, with padding.
+pub(in crate::bundle) fn base64(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut text = String::new();
     for chunk in bytes.chunks(3) {

@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+//! `conex image add-layer`, `umoci raw add-layer`
+
+use std::path::PathBuf;
+
+use conex_engine::images::layout::Layout;
+use conex_engine::images::mutate::append_archive;
+
+use super::edit_args::{Caller, CompressArgs, HistoryArgs, TargetArgs};
+use crate::error::{CommandError, CommandResult, Context as _};
+use crate::session::Session;
+
+/// Put a tar file on top of an image, as a layer
+#[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Examples:
+  conex image add-layer --image oci:images:app layer.tar
+  conex image add-layer --image oci:images:app --tag more --compress zstd layer.tar.gz")]
+pub(crate) struct Args {
+    #[command(flatten)]
+    target: TargetArgs,
+    #[command(flatten)]
+    compress: CompressArgs,
+    #[command(flatten)]
+    history: HistoryArgs,
+    /// The archive, as it is or compressed by gzip or zstd
+    #[arg(value_name = "ARCHIVE")]
+    archive: PathBuf,
+}
+
+/// Runs the verb.
+pub(crate) fn run(args: &Args, session: &Session, caller: Caller) -> CommandResult {
+    add(args, session, caller).context(|| format!("add a layer to {}", args.target.word()))
+}
+
+fn add(args: &Args, session: &Session, caller: Caller) -> Result<u8, CommandError> {
+    let (mut draft, place) = args.target.open(caller)?;
+    let layout = Layout::open(&place.layout)?;
+    let compression = args.compress.chosen().unwrap_or_else(|| draft.compression());
+    let layer = append_archive(&draft, &layout, &args.archive, compression)?;
+    let verb = if caller == Caller::Umoci { "raw add-layer" } else { "image add-layer" };
+    draft.append(layer, args.history.note(verb, session, caller)?.as_ref());
+    draft.commit(&layout, &place.name)?;
+    Ok(0)
+}

@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+//! `conex image insert`, `umoci insert`
+
+use std::path::{Path, PathBuf};
+
+use conex_engine::images::bundle::IdMapping;
+use conex_engine::images::layer::{apply::Owner, pack};
+use conex_engine::images::layout::Layout;
+use conex_engine::images::mutate::{Content, insert};
+
+use super::edit_args::{Caller, CompressArgs, HistoryArgs, TargetArgs};
+use crate::commands::bundle::parse_mapping;
+use crate::error::{CommandError, CommandResult, Context as _};
+use crate::session::Session;
+
+/// Put files of the host into an image, as a layer of their own
+///
+/// What the layers below hold is still in the image's blobs, whatever is put over it.
+#[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Examples:
+  conex image insert --image oci:images:app ./program /usr/bin/program
+  conex image insert --image oci:images:app --opaque ./etc /etc/app     nothing else of /etc/app is seen
+  conex image insert --image oci:images:app --whiteout /var/cache       take something out")]
+pub(crate) struct Args {
+    #[command(flatten)]
+    target: TargetArgs,
+    /// Let TARGET be nothing
+    #[arg(long, conflicts_with = "opaque")]
+    whiteout: bool,
+    /// Hide what is in the directory TARGET, rather than join it
+    #[arg(long)]
+    opaque: bool,
+    /// Without privileges: all files become root's, unless they note other owners
+    #[arg(long)]
+    rootless: bool,
+    /// Shift user ids: CONTAINER:HOST[:COUNT]
+    #[arg(long, value_name = "MAP", value_parser = parse_mapping)]
+    uid_map: Vec<IdMapping>,
+    /// Shift group ids: CONTAINER:HOST[:COUNT]
+    #[arg(long, value_name = "MAP", value_parser = parse_mapping)]
+    gid_map: Vec<IdMapping>,
+    #[command(flatten)]
+    compress: CompressArgs,
+    #[command(flatten)]
+    history: HistoryArgs,
+    /// SOURCE, a file or directory of the host, and TARGET, its path in the image; with --whiteout only TARGET
+    #[arg(value_name = "SOURCE] [TARGET", required = true, num_args = 1..=2)]
+    paths: Vec<PathBuf>,
+}
+
+/// Runs the verb.
+pub(crate) fn run(args: &Args, session: &Session, caller: Caller) -> CommandResult {
+    put(args, session, caller).context(|| format!("insert into {}", args.target.word()))
+}
+
+fn put(args: &Args, session: &Session, caller: Caller) -> Result<u8, CommandError> {
+    let (content, target) = content(args)?;
+    let (mut draft, place) = args.target.open(caller)?;
+    let layout = Layout::open(&place.layout)?;
+    let compression = args.compress.chosen().unwrap_or_else(|| draft.compression());
+    let options = pack::Options { owner: owner(args), latest: session.environment.source_date_epoch()? };
+    let layer = insert(&draft, &layout, &content, target, compression, options)?;
+    let verb = if caller == Caller::Umoci { "insert" } else { "image insert" };
+    draft.append(layer, args.history.note(verb, session, caller)?.as_ref());
+    draft.commit(&layout, &place.name)?;
+    Ok(0)
+}
+
+fn content(args: &Args) -> Result<(Content, &Path), CommandError> {
+    match (&args.paths[..], args.whiteout) {
+        ([target], true) => Ok((Content::Absent, target)),
+        ([source, target], false) if args.opaque => Ok((Content::Opaque(source.clone()), target)),
+        ([source, target], false) => Ok((Content::Merged(source.clone()), target)),
+        (_, true) => Err(CommandError::usage("--whiteout takes TARGET and nothing else")),
+        (_, false) => Err(CommandError::usage("insert takes SOURCE and TARGET")),
+    }
+}
+
+fn owner(args: &Args) -> Owner {
+    match args.uid_map.is_empty() && args.gid_map.is_empty() {
+        _ if args.rootless => Owner::Caller,
+        true => Owner::Keep,
+        false => Owner::Map { uid: args.uid_map.clone(), gid: args.gid_map.clone() },
+    }
+}
