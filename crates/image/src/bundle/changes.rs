@@ -16,6 +16,7 @@ use conex_sys::path::{Dir, FileType, Stat, Time};
 
 use super::mtree::{Facts, MAX_DEPTH, Node, base64, hash, type_word};
 use crate::layer::apply::is_of_host;
+use crate::layer::unlock;
 use crate::{Error, ErrorKind, Result, Wrap};
 
 /// A layer that is larger is refused by those who unpack it.
@@ -97,16 +98,20 @@ impl Walk<'_> {
         depth: usize,
     ) -> Result<()> {
         let is_dir = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
-        let below = if is_dir { Some(dir.open_dir(name).wrap(|| format!("{path:?}"))?) } else { None };
+        let below = match is_dir {
+            true => Some(unlock::open_dir(dir, name).wrap(|| format!("{path:?}"))?),
+            false => None,
+        };
+        let below = below.as_ref().map(|(below, _unlocked)| below);
         let differs = match was {
             None => true,
-            Some(was) => self.differs(dir, name, stat, below.as_ref(), was).wrap(|| format!("{path:?}"))?,
+            Some(was) => self.differs(dir, name, stat, below, was).wrap(|| format!("{path:?}"))?,
         };
         if differs {
             self.count(stat, path)?;
             self.changes.push(Change::Present(path.to_owned()));
         }
-        match &below {
+        match below {
             Some(below) => self.directory(below, path, was.filter(|was| was.facts.kind == "dir"), depth + 1),
             None => Ok(()),
         }
@@ -134,7 +139,7 @@ impl Walk<'_> {
             FileType::Symlink => Ok(was.facts.link != Some(dir.read_link(name)?)),
             FileType::RegularFile if self.untouched(stat) => Ok(false),
             FileType::RegularFile => {
-                let file = dir.open_file(name)?;
+                let (file, _unlocked) = unlock::open_file(dir, name)?;
                 if FileType::from_raw_mode(conex_sys::path::stat(&file)?.st_mode) != FileType::RegularFile {
                     return Ok(true);
                 }

@@ -16,13 +16,14 @@ use std::path::{Path, PathBuf};
 use conex_spec::Digest;
 use conex_spec::image::media_type::Compression;
 use conex_spec::image::{Descriptor, Platform};
-use conex_sys::path::{Dir, Root, Time};
+use conex_sys::path::{Dir, Time};
 
 use super::changes::{Change, View, changes};
 use super::meta::{Meta, mtree_name};
 use super::mtree::{self, Node};
 use super::unpack::{ROOTFS, lock};
 use crate::layer::pack::{self, Packer};
+use crate::layer::unlock::{Unlocked, open_path};
 use crate::layout::files;
 use crate::layout::{Layout, LayoutName, LayoutSource};
 use crate::mutate::{Draft, NewLayer, Note};
@@ -56,7 +57,7 @@ pub fn repack(path: &Path, name: &str, bundle: &Path, options: &RepackOptions) -
         let layout = Layout::open(path)?;
         let draft = Draft::of(load(path, meta.walk())?);
         let tree = Described::read(&dir, meta.walk())?;
-        let changes = changes(tree.root.dir(), &tree.was, &view(&draft, &meta, &tree, options))?;
+        let changes = changes(&tree.root, &tree.was, &view(&draft, &meta, &tree, options))?;
         let walk = store(&layout, name, draft, &tree, &changes, &meta, options)?;
         if options.refresh { refresh(&dir, &tree, &changes, meta, walk) } else { Ok(()) }
     };
@@ -79,7 +80,7 @@ fn load(path: &Path, walk: &[Descriptor]) -> Result<Image> {
 
 /// A bundle's tree, as it is and as it was.
 struct Described {
-    root: Root,
+    root: Dir,
     was: Node,
     /// When `was` was written.
     at: Time,
@@ -96,7 +97,7 @@ impl Described {
         file.read_to_string(&mut text).wrap(|| name.clone())?;
         let was = mtree::parse(&text).wrap(|| name.clone())?;
         let at = Time { sec: stat.st_mtime, nsec: u32::try_from(stat.st_mtime_nsec).unwrap_or(0) };
-        Ok(Self { root: Root::new(dir.open_dir(ROOTFS)?), was, at, name })
+        Ok(Self { root: dir.open_dir(ROOTFS)?, was, at, name })
     }
 }
 
@@ -136,10 +137,10 @@ fn store(
 /// The changes of one directory come one after the other, so it is opened once.
 fn pack_changes(
     mut packer: Packer<crate::mutate::LayerWriter<'_>>,
-    root: &Root,
+    root: &Dir,
     changes: &[Change],
 ) -> Result<NewLayer> {
-    let mut open: Option<(&Path, Dir)> = None;
+    let mut open: Option<(&Path, (Dir, Vec<Unlocked>))> = None;
     for change in changes {
         let path = match change {
             Change::Absent(path) => {
@@ -149,14 +150,14 @@ fn pack_changes(
             Change::Present(path) => path,
         };
         let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
-            packer.add_dir(root.dir(), path)?;
+            packer.add_dir(root, path)?;
             continue;
         };
         let dir = match open.take() {
             Some((at, dir)) if at == parent => dir,
-            _ => root.open_dir(parent).wrap(|| format!("{path:?}"))?,
+            _ => open_path(root, parent).wrap(|| format!("{path:?}"))?,
         };
-        packer.add(&dir, name, path)?;
+        packer.add(&dir.0, name, path)?;
         open = Some((parent, dir));
     }
     packer.finish()?.finish()
@@ -171,7 +172,7 @@ fn refresh(dir: &Dir, tree: &Described, changes: &[Change], meta: Meta, walk: Ve
         let file = dir.create_file(&temporary, 0o644)?;
         let begun = conex_sys::path::stat(&file)?;
         let mut out = BufWriter::new(file);
-        mtree::write(tree.root.dir(), &unchanged(&tree.was, changes)?, &mut out)?;
+        mtree::write(&tree.root, &unchanged(&tree.was, changes)?, &mut out)?;
         out.flush()?;
         let file: File = out.into_inner().map_err(|error| Error::from(error.into_error()))?;
         // What changes from here on is newer than the description.

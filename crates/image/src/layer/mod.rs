@@ -10,3 +10,4 @@ pub mod compress;
 pub mod pack;
 pub(crate) mod pass;
 pub mod tar;
+pub(crate) mod unlock;

@@ -13,7 +13,6 @@
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
-use std::fs::File;
 use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -22,6 +21,7 @@ use conex_sys::path::{Dir, FileType, Stat, device_number};
 
 use super::apply::{Owner, ROOTLESS_XATTR, read_rootless};
 use super::tar::{Entry, Kind, Time, Writer, Xattr};
+use super::unlock;
 use crate::{Error, ErrorKind, Result, Wrap};
 
 /// What names of whiteouts begin with.
@@ -60,8 +60,11 @@ impl<W: Write> Packer<W> {
     fn add_name(&mut self, dir: &Dir, name: &OsStr, path: &Path) -> Result<()> {
         let stat = dir.stat(name)?;
         let kind = match FileType::from_raw_mode(stat.st_mode) {
-            FileType::RegularFile => return self.add_file(&open_regular(dir, name)?, path),
-            FileType::Directory => return self.add_dir(&dir.open_dir(name)?, path),
+            FileType::RegularFile => return self.add_file(dir, name, path, &stat),
+            FileType::Directory => {
+                let (below, _unlocked) = unlock::open_dir(dir, name)?;
+                return self.add_described(&below, path, &stat);
+            }
             FileType::Socket => return Ok(()),
             FileType::Symlink => Kind::Symlink { target: dir.read_link(name)? },
             FileType::Fifo => Kind::Fifo,
@@ -86,14 +89,25 @@ impl<W: Write> Packer<W> {
 
     /// Adds a directory, without what is in it. An empty path is the root's.
     pub fn add_dir(&mut self, dir: &Dir, path: &Path) -> Result<()> {
+        self.add_described(dir, path, &conex_sys::path::stat(dir)?)
+    }
+
+    fn add_described(&mut self, dir: &Dir, path: &Path, stat: &Stat) -> Result<()> {
         let value = |key: &[u8]| Ok(conex_sys::path::get_xattr(dir, key)?);
         let xattrs = read_xattrs(conex_sys::path::list_xattrs(dir)?, value)?;
-        let entry = self.entry(path, Kind::Directory, &conex_sys::path::stat(dir)?, xattrs)?;
+        let entry = self.entry(path, Kind::Directory, stat, xattrs)?;
         self.writer.append_empty(&entry)
     }
 
-    fn add_file(&mut self, file: &File, path: &Path) -> Result<()> {
-        let before = conex_sys::path::stat(file)?;
+    fn add_file(&mut self, dir: &Dir, name: &OsStr, path: &Path, named: &Stat) -> Result<()> {
+        let (file, _unlocked) = unlock::open_file(dir, name)?;
+        let file = &file;
+        let mut before = conex_sys::path::stat(file)?;
+        // What was a regular file a moment ago may be something else now.
+        if FileType::from_raw_mode(before.st_mode) != FileType::RegularFile {
+            return Err(Error::new(ErrorKind::Busy, "was exchanged while it was read"));
+        }
+        before.st_mode = named.st_mode;
         if self.add_link(path, &before)? {
             return Ok(());
         }
@@ -179,15 +193,6 @@ fn state(stat: &Stat) -> (i64, i64, i64, i64, i64) {
     (stat.st_size, stat.st_mtime, mtime, stat.st_ctime, ctime)
 }
 
-/// What was a regular file a moment ago may be something else now.
-fn open_regular(dir: &Dir, name: &OsStr) -> Result<File> {
-    let file = dir.open_file(name)?;
-    if FileType::from_raw_mode(conex_sys::path::stat(&file)?.st_mode) != FileType::RegularFile {
-        return Err(Error::new(ErrorKind::Busy, "was exchanged while it was read"));
-    }
-    Ok(file)
-}
-
 fn refuse_whiteout(path: &Path) -> Result<()> {
     let is_whiteout = path.file_name().is_some_and(|name| name.as_bytes().starts_with(WHITEOUT.as_bytes()));
     if !is_whiteout {
@@ -239,6 +244,34 @@ mod tests {
         let bare = without_namespace(value);
         assert_eq!((bare.len(), &bare[..4]), (20, &[1, 0, 0, 2][..]));
         assert_eq!(without_namespace(bare.clone()), bare);
+    }
+
+    /// Writes to a file as soon as something is read from it.
+    struct Meddler(PathBuf);
+
+    impl Write for Meddler {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            let mut file = std::fs::OpenOptions::new().append(true).open(&self.0)?;
+            file.write_all(b"more")?;
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_file_that_changes_while_it_is_read_is_an_error() {
+        let scratch = tempfile::tempdir().unwrap();
+        let path = scratch.path().join("f");
+        std::fs::write(&path, "x").unwrap();
+        let dir = Dir::open_host(scratch.path()).unwrap();
+        let mut packer = Packer::new(Meddler(path.clone()), Options::default());
+        let error = packer.add(&dir, OsStr::new("f"), Path::new("f")).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Busy, "{error}");
+        let mut packer = Packer::new(Vec::new(), Options::default());
+        packer.add(&dir, OsStr::new("f"), Path::new("f")).unwrap();
     }
 
     #[test]

@@ -107,16 +107,16 @@ pub(crate) struct HistoryArgs {
     #[arg(long)]
     no_history: bool,
     /// Who did it [default: the image's author]
-    #[arg(long = "history.author", value_name = "NAME")]
+    #[arg(id = "history-author", long = "history.author", value_name = "NAME")]
     author: Option<String>,
     /// A comment
-    #[arg(long = "history.comment", value_name = "TEXT")]
+    #[arg(id = "history-comment", long = "history.comment", value_name = "TEXT")]
     comment: Option<String>,
     /// When, like 2006-01-02T15:04:05Z [default: $SOURCE_DATE_EPOCH, or now]
-    #[arg(long = "history.created", value_name = "TIME")]
+    #[arg(id = "history-created", long = "history.created", value_name = "TIME")]
     created: Option<Timestamp>,
     /// By what [default: this command]
-    #[arg(long = "history.created_by", value_name = "TEXT")]
+    #[arg(id = "history-created_by", long = "history.created_by", value_name = "TEXT")]
     created_by: Option<String>,
 }
 

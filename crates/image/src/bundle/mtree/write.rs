@@ -12,6 +12,7 @@ use conex_spec::{Algorithm, Digest};
 use conex_sys::path::{Dir, FileType, Stat};
 
 use super::MAX_DEPTH;
+use crate::layer::unlock;
 use crate::verify::Hasher;
 use crate::{Error, Result, Wrap};
 
@@ -54,7 +55,8 @@ impl Walk<'_> {
             }
         }
         for (name, stat) in directories {
-            let (below, path) = (dir.open_dir(&name)?, path.join(&name));
+            let path = path.join(&name);
+            let (below, _unlocked) = unlock::open_dir(dir, &name).wrap(|| format!("{path:?}"))?;
             writeln!(self.out, "\n# {}", encoded(path.as_os_str().as_bytes()))?;
             self.line("", &encoded(name.as_bytes()), &stat, None, &open_xattrs(&below)?)?;
             self.children(&below, &path, depth + 1)?;
@@ -68,7 +70,7 @@ impl Walk<'_> {
         let mut xattrs = Vec::new();
         match FileType::from_raw_mode(stat.st_mode) {
             FileType::RegularFile => {
-                let file = dir.open_file(name)?;
+                let (file, _unlocked) = unlock::open_file(dir, name)?;
                 let digest = match self.known.get(&path.join(name)) {
                     Some(digest) => digest.clone(),
                     None => hash(&file)?,
