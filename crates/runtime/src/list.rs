@@ -2,6 +2,7 @@
 //! `list`: all containers of a state root, as a table or as one line of JSON.
 #![expect(clippy::disallowed_methods, reason = "the state root is the host's")]
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -16,9 +17,9 @@ pub(crate) fn list(runtime: &Runtime, format: Format, quiet: bool) -> Result<Str
     if runtime.root_is_explicit {
         fs::metadata(&runtime.root).wrap(|| format!("open {}", runtime.root.display()))?;
     }
-    let mut reports = Vec::new();
+    let (mut reports, mut owners) = (Vec::new(), BTreeMap::new());
     for id in container::ids(&runtime.root)? {
-        match report(runtime, &id) {
+        match report(runtime, &id, &mut owners) {
             Ok(report) => reports.push(report),
             Err(error) if error.kind() == ErrorKind::NotFound => {}
             Err(error) => runtime.warn(&[format!("load container {id}: {error}")]),
@@ -35,10 +36,12 @@ pub(crate) fn list(runtime: &Runtime, format: Format, quiet: bool) -> Result<Str
     }
 }
 
-fn report(runtime: &Runtime, id: &str) -> Result<Report> {
+/// `owners` are the users whose names were looked for already.
+fn report(runtime: &Runtime, id: &str, owners: &mut BTreeMap<u32, String>) -> Result<Report> {
     let container = Container::open(&runtime.root, id)?;
-    let owner = fs::metadata(&container.directory)?.uid();
-    Ok(Report { owner: user_name(owner), ..Report::of(&container)? })
+    let uid = fs::metadata(&container.directory)?.uid();
+    let owner = owners.entry(uid).or_insert_with(|| user_name(uid)).clone();
+    Ok(Report { owner, ..Report::of(&container)? })
 }
 
 /// The host's name of a user, `#<uid>` if it has none.

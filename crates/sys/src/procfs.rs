@@ -10,6 +10,7 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
+use std::sync::OnceLock;
 
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
@@ -142,11 +143,15 @@ pub fn parse_limits(text: &str) -> BTreeMap<String, Limit> {
     text.lines().filter_map(row).collect()
 }
 
-/// Changes with every boot.
+/// Changes with every boot, and so never while a process lives: it is read once.
 pub fn boot_id() -> Result<String> {
+    static READ: OnceLock<String> = OnceLock::new();
+    if let Some(known) = READ.get() {
+        return Ok(known.clone());
+    }
     let path = "/proc/sys/kernel/random/boot_id";
     let text = crate::file::read_record(Path::new(path)).call(|| format!("read({path:?})"))?;
-    Ok(String::from_utf8_lossy(&text).trim().to_owned())
+    Ok(READ.get_or_init(|| String::from_utf8_lossy(&text).trim().to_owned()).clone())
 }
 
 #[cfg(test)]

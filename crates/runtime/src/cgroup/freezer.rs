@@ -36,13 +36,13 @@ impl Cgroup {
     /// Whether `freeze` was the last word. A cgroup above that is frozen does not count.
     pub fn is_frozen(&self) -> Result<bool> {
         if let Some(directory) = self.directories.get("freezer") {
-            let state = directory::read(directory, "freezer.state").unwrap_or_default();
+            let state = directory::read_value(directory, "freezer.state").unwrap_or_default();
             // FROZEN, or on the way there.
             return Ok(state.starts_with("FR")
                 && directory::read(directory, "freezer.self_freezing").is_ok_and(|told| told.trim() == "1"));
         }
         let Some(directory) = self.directories.get("") else { return Ok(false) };
-        Ok(directory::read(directory, "cgroup.freeze").is_ok_and(|state| state.trim() == "1"))
+        Ok(directory::read_value(directory, "cgroup.freeze").is_ok_and(|state| state == "1"))
     }
 }
 
