@@ -53,7 +53,46 @@ fn root_a_user_with_one_id_runs_and_enters_a_container() {
     assert_eq!(inside.success().stdout, format!("0\n 0 {} 1\nconex\n", user.uid));
     runtime(&["kill", "web", "KILL"]).success();
     runtime(&["delete", "--force", "web"]).success();
+    // Nobody has to wait until the program is there.
+    for _ in 0..10 {
+        runtime(&["run", "-d", "web"]).success();
+        runtime(&["exec", "web", "true"]).success();
+        runtime(&["delete", "--force", "web"]).success();
+    }
     assert_eq!(runtime(&["list", "-q"]).success().stdout, "");
+    sandbox.finish();
+}
+
+/// What an ordinary user has no right to on the host, and need not have.
+#[test]
+fn root_a_user_has_times_and_a_ptmx_and_is_told_of_strays() {
+    needs!(require::root());
+    needs!(require::userns());
+    let sandbox = Sandbox::new();
+    let script = "cut -d. -f1 /proc/uptime; readlink /dev/ptmx";
+    let mut bundle = needs!(Bundle::create(&sandbox.work(), &["sh", "-c", script]));
+    let user = sandbox.user(Range::Missing);
+    rootless(&mut bundle, one_id(&user));
+    bundle.change(|config| {
+        let linux = &mut config["linux"];
+        linux["namespaces"].as_array_mut().unwrap().push(json!({ "type": "time" }));
+        linux["timeOffsets"] = json!({ "boottime": { "secs": 100_000_000, "nanosecs": 0 } });
+        linux["devices"] = json!([{ "path": "/dev/ptmx", "type": "c", "major": 5, "minor": 2 }]);
+    });
+    user.own(&bundle.path);
+    let output = user.runtime(["run", "web"]).run().success();
+    let (uptime, ptmx) = output.stdout.split_once('\n').unwrap();
+    assert!(uptime.parse::<u64>().unwrap() > 100_000_000, "{output}");
+    assert_eq!(ptmx, "pts/ptmx\n");
+    bundle.change(|config| {
+        config["linux"]["namespaces"].as_array_mut().unwrap().retain(|namespace| namespace["type"] != "pid");
+        // A new procfs is for who owns the pid namespace.
+        let mounts = config["mounts"].as_array_mut().unwrap();
+        let proc = mounts.iter_mut().find(|mount| mount["type"] == "proc").unwrap();
+        *proc = json!({ "destination": "/proc", "source": "/proc", "type": "none", "options": ["rbind"] });
+    });
+    let output = user.runtime(["run", "web"]).run().success();
+    assert!(output.stderr.contains("Such configuration is strongly discouraged"), "{output}");
     sandbox.finish();
 }
 

@@ -158,6 +158,9 @@ fn describe(container: &mut Container, runtime: &Runtime, options: &Options, con
     record.conex.cgroup_parents = cgroup::missing_parents(&plan.cgroup);
 }
 
+/// Callers know the words.
+const UNAPPLIED: &str = "unable to apply cgroup configuration";
+
 fn make(
     runtime: &Runtime,
     options: &Options,
@@ -168,9 +171,10 @@ fn make(
         make_resctrl(container, wanted)?;
     }
     let trace = &options.trace;
-    let cgroup = trace.span("cgroup", || Cgroup::create(&plan.cgroup)).wrap(|| "cgroup")?;
+    let cgroup = trace.span("cgroup", || Cgroup::create(&plan.cgroup)).wrap(|| UNAPPLIED)?;
     if plan.cgroup.unit.is_none() {
         own(container, &cgroup)?;
+        warn_of_strays(runtime, plan, &cgroup);
     }
     let start = make_fifo(container)?;
     let (console, inside) = console::ends(plan, options.console_socket.as_deref())?;
@@ -180,7 +184,7 @@ fn make(
         start: Some(start),
         last_words,
         console: inside,
-        entrance: cgroup.entrance().wrap(|| "cgroup")?,
+        entrance: cgroup.entrance().wrap(|| UNAPPLIED)?,
         sources: sources::open_all(plan, trace)?,
         proc: Procfs::of_host()?,
         state: container.state(Status::Creating),
@@ -203,7 +207,7 @@ fn make(
     };
     let mut scope = None;
     let mut start_unit = |stage: i32| {
-        let made = Cgroup::start_unit(&plan.cgroup, stage).wrap(|| "cgroup")?;
+        let made = Cgroup::start_unit(&plan.cgroup, stage).wrap(|| UNAPPLIED)?;
         own(container, scope.insert(made))
     };
     let place = match cgroup.clone_target() {
@@ -222,6 +226,18 @@ fn make(
     }
     let console = console.map(|socket| console::receive(socket.as_fd())).transpose()?;
     Ok((child, console))
+}
+
+/// With neither, only the first process is known.
+fn warn_of_strays(runtime: &Runtime, plan: &Plan, cgroup: &Cgroup) {
+    let has_pids = plan.create.contains(&NamespaceKind::Pid);
+    if !has_pids && plan.cgroup.best_effort && cgroup.directories().is_empty() {
+        runtime.warn(&[
+            "a container without a cgroup and without a pid namespace of its own: Such configuration is \
+                        strongly discouraged (as it is impossible to properly kill all container's processes)"
+                .to_owned(),
+        ]);
+    }
 }
 
 /// From now on, whoever is in the cgroup is the container's.

@@ -10,6 +10,9 @@
 //!                        └─ Born(pid), exit                                    (a child of the runtime)
 //! ```
 //!
+//! A time namespace with offsets is made by the stage as well, for nobody may have been in it before they are set; then
+//! it is also the stage that makes the user namespace which owns it.
+//!
 //! The same process stands in where only somebody else can put one into the container's cgroup (systemd): the runtime
 //! has it adopted and tells it to go on, and init is born where it is.
 //!
@@ -117,9 +120,15 @@ impl Birth<'_> {
         let cloned = self.create.iter().copied().filter(|kind| match kind {
             Kind::Cgroup => false,
             Kind::Time => !stage,
+            Kind::User => !(stage && self.stage_makes_users()),
             _ => true,
         });
         namespace::flags(cloned)
+    }
+
+    /// A time namespace is for its own user namespace to make, unless something is joined before that is.
+    fn stage_makes_users(&self) -> bool {
+        self.create.contains(&Kind::User) && !self.time_offsets.is_empty() && self.join.does_nothing()
     }
 
     /// See the drawing above.
@@ -169,7 +178,8 @@ pub(crate) fn launch(
     let request = Spawn { cgroup, keep: Some(&keep), preserve: birth.preserve, ..Spawn::default() };
     if adopt.is_some() || birth.needs_stage() {
         let waits = adopt.is_some();
-        let stage = process::spawn(&request, || stage(birth, waits, &theirs, body))?;
+        let namespaces = if birth.stage_makes_users() { Kind::User.flag() } else { 0 };
+        let stage = process::spawn(&Spawn { namespaces, ..request }, || stage(birth, waits, &theirs, body))?;
         drop(theirs);
         let adopted = adopt.map_or(Ok(()), |adopt| adopt(stage.pid).and_then(|()| ours.tell(&Message::Go)));
         if let Err(error) = adopted {

@@ -65,7 +65,10 @@ pub(crate) fn release(container: &Container) -> Result<File> {
 /// The hooks of the start. After an error the program is not there, or must not go on: runtime.md, "Lifecycle", ends
 /// the container then.
 pub(crate) fn watch(container: &Container, hooks: &Hooks, fifo: &File) -> Result<()> {
-    if hooks.start_container.is_empty() && hooks.poststart.is_empty() {
+    // A process that has not become the program yet cannot be looked into by an ordinary user, whose next word may be
+    // an `exec`.
+    let by_user = container.record.config.rootless_euid;
+    if !by_user && hooks.start_container.is_empty() && hooks.poststart.is_empty() {
         return Ok(());
     }
     wait_for_program(fifo.as_fd())?;

@@ -227,7 +227,7 @@ fn do_step(world: &mut World<'_>, index: usize, step: &Step) -> Result<()> {
         Step::EnterRoot { method } => root::enter(world, *method),
         Step::PropagateRoot { propagation } => root::set_propagation("/", *propagation),
         Step::ReopenDevNull => program::reopen_dev_null(),
-        Step::MakeWorkingDirectory { path } => Ok(in_root(world)?.make_dir_all(path, 0o755).map(drop)?),
+        Step::MakeWorkingDirectory { path } => program::make_working_directory(world, path),
         Step::Console { width, height, mount } => open_console(world, (*width, *height), *mount),
         Step::RemountReadonly { path, attr } => mount::change(world, path, *attr),
         Step::RemountRootReadonly => root::make_readonly(world),

@@ -48,6 +48,15 @@ pub(super) fn reopen_dev_null() -> Result<()> {
     nulls.into_iter().try_for_each(|number| Ok(process::set_standard(number, own.as_fd())?))
 }
 
+/// That it can be read is not asked for: it may be the user's alone.
+pub(super) fn make_working_directory(world: &World<'_>, path: &str) -> Result<()> {
+    let root = in_root(world)?;
+    match root.resolve(path) {
+        Err(error) if error.errno() == Errno::NOENT => Ok(root.make_dir_all(path, 0o755).map(drop)?),
+        found => Ok(found.map(drop)?),
+    }
+}
+
 /// As the container's root first. A directory that only the user may enter is tried again as that user.
 pub(super) fn enter_working_directory(world: &mut World<'_>, path: &str) -> Result<()> {
     match stand_in(world, path) {

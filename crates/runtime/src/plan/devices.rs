@@ -41,7 +41,9 @@ impl Draft<'_> {
             };
             self.steps.push(Step::Device(node));
         }
-        let own: Vec<_> = self.linux().devices.iter().map(|device| node(device, bind)).collect();
+        // `LinkPtmx` gives the only one that makes sense.
+        let own = self.linux().devices.iter().filter(|device| clean(&device.path) != "/dev/ptmx");
+        let own: Vec<_> = own.map(|device| node(device, bind)).collect();
         self.steps.extend(own.into_iter().map(Step::Device));
         self.steps.push(Step::LinkPtmx);
         let mut links = vec![
