@@ -38,6 +38,7 @@ pub const TEST: &[Package] = &[
     package("runc", "runc", "peer: runtime"),
     package("crun", "crun", "peer: runtime"),
     package("skopeo", "skopeo", "peer: copies images"),
+    package("gpg", "gnupg", "verifies and makes signatures"),
     package("umoci", "umoci", "peer: unpacks and repacks images"),
     package("mtree", "mtree-netbsd", "peer: checks the description of a tree"),
     package("podman", "podman", "drives conex-runtime"),

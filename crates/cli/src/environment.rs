@@ -8,11 +8,13 @@ use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use conex_engine::registry::config::Registries;
+use conex_engine::policy::{Policy, Trust};
+use conex_engine::registry::config::{Lookasides, Registries};
 use conex_engine::registry::{ProxySettings, Settings as RegistrySettings};
 
-use crate::error::CommandError;
+use crate::error::{CommandError, Context as _};
 use crate::logins::Logins;
+use crate::session::TrustArgs;
 
 /// What the process was started with.
 #[derive(Clone, Debug)]
@@ -164,8 +166,9 @@ impl Environment {
             None => {
                 let main = [user.join("registries.conf"), system.join("registries.conf")];
                 let main = main.into_iter().find(|path| path.exists());
-                let drop_ins =
-                    [&system, &user].into_iter().flat_map(|d| conf_files(&d.join("registries.conf.d")));
+                let drop_ins = [&system, &user]
+                    .into_iter()
+                    .flat_map(|d| files_ending(&d.join("registries.conf.d"), "conf"));
                 main.into_iter().chain(drop_ins).collect()
             }
         };
@@ -176,6 +179,38 @@ impl Environment {
             registries.add(&text).map_err(|error| CommandError::from(error).wrap(path.display()))?;
         }
         Ok(registries)
+    }
+
+    /// containers-policy.json(5) and containers-registries.d(5): one policy file, the user's or the system's; without
+    /// one, all images may be used.
+    pub(crate) fn trust(&self, args: &TrustArgs) -> Result<Trust, CommandError> {
+        let (user, system) =
+            (self.xdg("XDG_CONFIG_HOME", ".config").join("containers"), Path::new("/etc/containers"));
+        let found =
+            || [user.as_path(), system].map(|d| d.join("policy.json")).into_iter().find(|p| p.exists());
+        let file = if args.insecure_policy { None } else { args.policy.clone().or_else(found) };
+        let policy = match &file {
+            Some(path) => {
+                let text = fs::read_to_string(path).context(|| path.display().to_string())?;
+                Some(Policy::parse(&text).context(|| path.display().to_string())?)
+            }
+            None => None,
+        };
+        let builtin = match self.uid {
+            0 => PathBuf::from("/var/lib/containers/sigstore"),
+            _ => self.xdg("XDG_DATA_HOME", ".local/share").join("containers/sigstore"),
+        };
+        let mut lookasides = Lookasides::new(format!("file://{}", builtin.display()));
+        let users = user.join("registries.d");
+        let directory = args.registries_d.clone().unwrap_or(match users.exists() {
+            true => users,
+            false => system.join("registries.d"),
+        });
+        for path in files_ending(&directory, "yaml") {
+            let text = fs::read_to_string(&path).context(|| path.display().to_string())?;
+            lookasides.add(&text).context(|| path.display().to_string())?;
+        }
+        Ok(Trust { policy, lookasides })
     }
 
     /// Who is logged in where.
@@ -207,10 +242,10 @@ impl Environment {
     }
 }
 
-/// `*.conf`, sorted by name.
-fn conf_files(directory: &Path) -> Vec<PathBuf> {
+/// The files with this extension, sorted by name.
+fn files_ending(directory: &Path, extension: &str) -> Vec<PathBuf> {
     let entries = fs::read_dir(directory).into_iter().flatten().flatten().map(|entry| entry.path());
-    let mut files: Vec<_> = entries.filter(|path| path.extension().is_some_and(|e| e == "conf")).collect();
+    let mut files: Vec<_> = entries.filter(|path| path.extension().is_some_and(|e| e == extension)).collect();
     files.sort();
     files
 }

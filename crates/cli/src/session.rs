@@ -32,6 +32,22 @@ pub(crate) struct Globals {
     /// In place of the ecosystem's registries.conf files
     #[arg(long, global = true, value_name = "FILE", hide = true)]
     pub registries_conf: Option<PathBuf>,
+    #[command(flatten)]
+    pub trust: TrustArgs,
+}
+
+/// Which images may be used.
+#[derive(Args, Clone, Debug, Default)]
+pub(crate) struct TrustArgs {
+    /// The signature policy, in place of the ecosystem's policy.json files
+    #[arg(long, global = true, value_name = "FILE", help_heading = "Global options")]
+    pub policy: Option<PathBuf>,
+    /// Use all images, whatever the signature policy says
+    #[arg(long, global = true, help_heading = "Global options", conflicts_with = "policy")]
+    pub insecure_policy: bool,
+    /// Where signatures are, in place of the ecosystem's registries.d directories
+    #[arg(long = "registries.d", global = true, value_name = "DIR", hide = true)]
+    pub registries_d: Option<PathBuf>,
 }
 
 /// How a registry is spoken to, for verbs with one image.
@@ -97,6 +113,7 @@ impl Session {
             runtime,
             monitor,
             registry: self.registry(registry)?,
+            trust: std::sync::Arc::new(self.environment.trust(&self.globals.trust)?),
         }))
     }
 

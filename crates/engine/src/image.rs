@@ -4,11 +4,11 @@
 use conex_image::Image;
 use conex_image::store::{GcReport, Named, StoreSink};
 use conex_image::transfer::{self, CopyOptions, Progress, Select};
-use conex_registry::Client;
 use conex_spec::Digest;
 use conex_spec::distribution::Reference;
 use conex_spec::image::{Descriptor, Platform};
 
+use crate::transport::Location;
 use crate::{Engine, Error, ErrorKind, Result, Wrap as _, container};
 
 /// An image of the store, and the name by which it was found.
@@ -107,10 +107,11 @@ fn pull_reference(
     progress: &dyn Progress,
 ) -> Result<Pulled> {
     let store = engine.store()?;
-    let source = Client::new(engine.settings.registry.clone()).remote(reference);
+    let source =
+        Location::Docker(reference.clone()).trusted_source(engine, &engine.settings.registry, false)?;
     let sink = StoreSink::new(store.clone(), reference.canonical())?;
     let options = CopyOptions { select: Select::Platform(platform.clone()), ..CopyOptions::default() };
-    let descriptor = transfer::copy(&source, &sink, &options, progress)?;
+    let descriptor = transfer::copy(source.as_ref(), &sink, &options, progress)?;
     let id = store.image(&descriptor, platform)?.id().clone();
     Ok(Pulled { reference: reference.clone(), descriptor, id })
 }

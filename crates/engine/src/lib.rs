@@ -16,6 +16,7 @@ pub mod image;
 mod json;
 mod name;
 pub mod overlay;
+pub mod policy;
 pub mod runtime;
 mod seccomp;
 pub mod system;
@@ -46,6 +47,8 @@ pub struct Settings {
     pub monitor: PathBuf,
     /// How registries are spoken to.
     pub registry: conex_registry::Settings,
+    /// Which images may be used.
+    pub trust: Arc<policy::Trust>,
 }
 
 /// The settings, and what is opened when it is first needed.

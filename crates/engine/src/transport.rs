@@ -95,6 +95,18 @@ impl Location {
         })
     }
 
+    /// For reading what is then used: only what the signature policy lets through. `whole`: an index is used as a whole,
+    /// not one image of it.
+    pub fn trusted_source(
+        &self,
+        engine: &Engine,
+        registry: &Settings,
+        whole: bool,
+    ) -> Result<Box<dyn Source>> {
+        let source = self.source(engine, registry)?;
+        Ok(engine.settings.trust.guard(self, source, registry, whole))
+    }
+
     /// For writing.
     pub fn sink(&self, engine: &Engine, registry: &Settings) -> Result<Box<dyn Sink>> {
         Ok(match self {

@@ -82,7 +82,7 @@ pub(crate) fn parse_index(bytes: &[u8]) -> Result<Index> {
 }
 
 /// Reads any JSON document of an image (a configuration), refusing keys that come twice.
-pub(crate) fn parse_strictly<T: for<'de> Deserialize<'de>>(bytes: &[u8]) -> Result<T> {
+pub fn parse_strictly<T: for<'de> Deserialize<'de>>(bytes: &[u8]) -> Result<T> {
     shape(bytes)?;
     typed(bytes)
 }

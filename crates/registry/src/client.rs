@@ -8,7 +8,7 @@ use conex_spec::distribution::Reference;
 use ureq::http::{HeaderMap, Method};
 
 use crate::auth::Scopes;
-use crate::http::{Agents, Ask, Host};
+use crate::http::{Agents, Ask, Host, Origin, Trust, parse_uri};
 use crate::settings::lock;
 use crate::{Remote, Result, Settings};
 
@@ -45,6 +45,20 @@ impl Client {
     /// The image or repository that `reference` names, seen through this client.
     pub fn remote(&self, reference: &Reference) -> Remote {
         Remote::new(self.clone(), reference.clone())
+    }
+
+    /// What is at an http or https address, at most `cap` bytes; nobody is logged in there. `None`: nothing is.
+    pub fn fetch(&self, address: &str, cap: u64) -> Result<Option<Vec<u8>>> {
+        let uri = parse_uri(address)?;
+        let origin = Origin::of(&uri)?;
+        let trust = Trust::of(&origin.host, false, self.shared.settings.tls.verify);
+        let host = Host::at(&origin.authority(), origin, trust);
+        let mut answer = host.send(&self.shared, Ask::at(Method::GET, uri, Scopes::none()).expect(&[404]))?;
+        if answer.status == 404 {
+            answer.finish();
+            return Ok(None);
+        }
+        answer.read_capped(cap).map(Some)
     }
 
     /// Whether `host` knows whom the settings log in as there. A host that demands no login knows everybody.

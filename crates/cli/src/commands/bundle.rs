@@ -151,7 +151,7 @@ fn lay_out(args: &LayersArgs, session: &Session) -> Result<u8, CommandError> {
     needs_root(session, "laying out layers with their owners and devices")?;
     let engine = session.engine()?;
     let location = Location::parse(&args.image, true)?;
-    let source = location.source(&engine, &session.registry(&args.registry)?)?;
+    let source = location.trusted_source(&engine, &session.registry(&args.registry)?, false)?;
     let platform = args.platform.clone().unwrap_or_else(Platform::host);
     lay_out_layers(source.as_ref(), &platform, &args.directory, false)?;
     Ok(0)
@@ -199,7 +199,7 @@ fn unpack_image(
             .with_hint("add --rootless: all files will belong to you"));
     }
     let engine = session.engine()?;
-    let source = location.source(&engine, &session.registry(&args.registry)?)?;
+    let source = location.trusted_source(&engine, &session.registry(&args.registry)?, false)?;
     let environment = &session.environment;
     let options = UnpackOptions {
         rootless: args.rootless,

@@ -114,7 +114,7 @@ impl Request {
         if self.destination.is_store() {
             session.enter_user_namespace()?;
         }
-        let source = self.source.source(&engine, &self.source_registry)?;
+        let source = self.source.trusted_source(&engine, &self.source_registry, self.all)?;
         let sink = self.destination.sink(&engine, &self.destination_registry)?;
         let select = if self.all { Select::All } else { Select::Platform(self.platform.clone()) };
         let options = CopyOptions {

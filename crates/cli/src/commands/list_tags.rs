@@ -39,11 +39,7 @@ pub(crate) fn run(args: &Args, session: &Session) -> CommandResult {
 fn list(args: &Args, session: &Session) -> Result<serde_json::Value, CommandError> {
     let names = match Location::parse(&args.place, false)? {
         Location::Docker(reference) => return remote(args, session, &reference),
-        Location::DockerArchive(name) => {
-            let names = DockerArchiveSource::names(&name.path)?;
-            // As skopeo shows them: whole.
-            names.iter().map(|n| n.parse().map_or(n.clone(), |whole: Reference| whole.canonical())).collect()
-        }
+        Location::DockerArchive(name) => DockerArchiveSource::names(&name.path)?,
         Location::OciArchive(name) => entry_names(OciArchiveSource::open(&name)?.index().0),
         Location::Oci(name) => entry_names(&LayoutSource::open(&name)?.index()?.0),
         _ => {

@@ -31,6 +31,7 @@ pub(crate) mod rmi;
 pub(crate) mod run;
 pub(crate) mod runtime_config;
 pub(crate) mod sides;
+pub(crate) mod sign;
 pub(crate) mod start;
 pub(crate) mod stop;
 pub(crate) mod system;

@@ -8,7 +8,7 @@ use clap::{Parser, Subcommand};
 use conex_spec::image::Platform;
 
 use super::{Tool, session};
-use crate::commands::{copy, delete, list_tags, login, logout, manifest_digest, remote_inspect};
+use crate::commands::{copy, delete, list_tags, login, logout, manifest_digest, remote_inspect, sign};
 use crate::error::{CommandError, CommandResult, Manner};
 use crate::session::{Globals, Names};
 
@@ -35,22 +35,12 @@ struct SkopeoGlobals {
     /// Choose images for this variant of the architecture
     #[arg(long, value_name = "VARIANT", global = true)]
     override_variant: Option<String>,
-    /// Accepted: no signature policy is there to be skipped
-    #[arg(long, global = true)]
-    insecure_policy: bool,
-    /// A signature policy
-    #[arg(long, value_name = "FILE", global = true)]
-    policy: Option<PathBuf>,
     /// Accepted and without effect
     #[arg(long, hide = true, global = true)]
     debug: bool,
     /// Accepted and without effect: nothing is kept in temporary directories
     #[arg(long, value_name = "DIR", hide = true, global = true)]
     tmpdir: Option<PathBuf>,
-    /// Accepted and without effect
-    #[arg(long, value_name = "DIR", hide = true)]
-    #[arg(long = "registries.d", global = true)]
-    registries_d: Option<PathBuf>,
     /// Accepted and without effect: requests have limits of their own
     #[arg(long, value_name = "DURATION", hide = true, global = true)]
     command_timeout: Option<String>,
@@ -65,6 +55,8 @@ enum Verb {
     Login(login::Args),
     Logout(logout::Args),
     ManifestDigest(manifest_digest::Args),
+    StandaloneSign(sign::SignArgs),
+    StandaloneVerify(sign::VerifyArgs),
     #[command(external_subcommand)]
     Absent(Vec<OsString>),
 }
@@ -74,10 +66,6 @@ impl Tool for Cli {
     const MANNER: Manner = Manner::Transfer;
 
     fn run(&self) -> CommandResult {
-        if let Some(policy) = &self.own.policy {
-            let message = format!("--policy {}: signature policies are not there yet", policy.display());
-            return Err(CommandError::tool(message).with_hint("leave it out, or say --insecure-policy"));
-        }
         let session = session(&self.globals, Names::Full);
         let platform = self.own.platform();
         match &self.verb {
@@ -88,6 +76,8 @@ impl Tool for Cli {
             Verb::Login(args) => login::run(args, &session),
             Verb::Logout(args) => logout::run(args, &session),
             Verb::ManifestDigest(args) => manifest_digest::run(args),
+            Verb::StandaloneSign(args) => sign::sign(args),
+            Verb::StandaloneVerify(args) => sign::verify(args),
             Verb::Absent(words) => {
                 let verb = words.first().map(|word| word.to_string_lossy().into_owned()).unwrap_or_default();
                 Err(CommandError::usage(format!("{verb:?} is not there"))

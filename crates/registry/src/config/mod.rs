@@ -6,16 +6,20 @@
 //! |---|---|
 //! | `registries.conf` (version 2), `registries.conf.d/*.conf` | [`Registries`] |
 //! | `auth.json`, docker's `config.json`, credential helpers | [`AuthFile`], [`CredentialHelper`]; written by [`AuthChange`] |
+//! | `registries.d/*.yaml` | [`Lookasides`] |
 //! | `certs.d/<host>/*.{crt,cert,key}` | [`HostCertificates`] |
 
 mod auth_change;
 mod auth_file;
 mod certificates;
 mod credential_helper;
+mod lookasides;
 mod registries;
+pub mod yaml;
 
 pub use auth_change::AuthChange;
 pub use auth_file::AuthFile;
 pub use certificates::HostCertificates;
 pub use credential_helper::CredentialHelper;
+pub use lookasides::Lookasides;
 pub use registries::{Endpoint, PullFrom, Registries, ShortNameMode};

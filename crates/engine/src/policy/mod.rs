@@ -1,0 +1,203 @@
+// SPDX-License-Identifier: Apache-2.0
+//! containers-policy.json(5): which images may be used, by where they come from and who signed them.
+//!
+//! ```text
+//!  transport and scope ──► the most specific list of requirements ──► all of them hold ──► the manifest may be used
+//! ```
+//! Parsing is strict: what is not understood rejects the whole file, for a requirement that is overlooked would be one
+//! that is not enforced. The decision is made on the very bytes that are then copied: [`Guarded`].
+
+mod claim;
+mod gpg;
+mod guard;
+mod identity;
+mod trust;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use conex_image::manifest::parse_strictly;
+use conex_spec::distribution::Reference;
+use serde::Deserialize;
+
+use crate::transport::Location;
+use crate::{Result, Wrap as _};
+
+pub use claim::Claim;
+pub use gpg::{Gpg, Keyring, Signed};
+pub use guard::{Guarded, Signatures};
+pub use identity::SignedIdentity;
+pub use trust::Trust;
+
+/// A policy file.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Policy {
+    default: Requirements,
+    #[serde(default)]
+    transports: BTreeMap<String, BTreeMap<String, Requirements>>,
+}
+
+/// All of them must hold; there is at least one.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(try_from = "Vec<Requirement>")]
+pub struct Requirements(Vec<Requirement>);
+
+impl TryFrom<Vec<Requirement>> for Requirements {
+    type Error = &'static str;
+
+    fn try_from(list: Vec<Requirement>) -> std::result::Result<Self, Self::Error> {
+        if list.is_empty() { Err("a list of requirements must not be empty") } else { Ok(Self(list)) }
+    }
+}
+
+/// What must hold.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(tag = "type", rename_all = "camelCase", rename_all_fields = "camelCase", deny_unknown_fields)]
+pub enum Requirement {
+    /// Always holds.
+    InsecureAcceptAnything {},
+    /// Never holds.
+    Reject {},
+    /// A signature by one of these OpenPGP keys, for this image.
+    SignedBy {
+        /// What kind of keys.
+        key_type: KeyType,
+        /// A file with keys.
+        key_path: Option<String>,
+        /// Several such files.
+        key_paths: Option<Vec<String>>,
+        /// The keys themselves, in base64.
+        key_data: Option<String>,
+        /// What the signature must say about the image.
+        #[serde(default)]
+        signed_identity: SignedIdentity,
+    },
+}
+
+/// `keyType`
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+pub enum KeyType {
+    /// OpenPGP.
+    #[serde(rename = "GPGKeys")]
+    GpgKeys,
+}
+
+impl Policy {
+    /// Reads a file's contents.
+    pub fn parse(text: &str) -> Result<Self> {
+        parse_strictly(text.as_bytes()).wrap(|| "signature policy")
+    }
+
+    /// What must hold for images at `location`. `None`: it is conex' own store, whose images were let in before.
+    pub fn requirements(&self, location: &Location) -> Option<&Requirements> {
+        let (transport, scopes) = scopes(location)?;
+        let own = self.transports.get(transport);
+        let found = own.and_then(|own| scopes.iter().find_map(|scope| own.get(scope)));
+        Some(found.unwrap_or(&self.default))
+    }
+}
+
+/// The transport, and from the most specific to the least the scopes that a place is in.
+fn scopes(location: &Location) -> Option<(&'static str, Vec<String>)> {
+    let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let (transport, mut scopes) = match location {
+        Location::Docker(reference) => ("docker", reference_scopes(reference)),
+        Location::Oci(name) => ("oci", path_scopes(&absolute(&name.path), name.reference.as_deref())),
+        Location::OciArchive(name) => {
+            ("oci-archive", path_scopes(&absolute(&name.path), name.reference.as_deref()))
+        }
+        Location::Dir(path) => ("dir", path_scopes(&absolute(path), None)),
+        Location::DockerArchive(_) | Location::DockerArchiveDir(_) => ("docker-archive", Vec::new()),
+        Location::DockerDaemon(name) => {
+            ("docker-daemon", name.parse().map(|name| reference_scopes(&name)).unwrap_or_default())
+        }
+        Location::Store(_) => return None,
+    };
+    scopes.push(String::new());
+    Some((transport, scopes))
+}
+
+/// `host/a/b:tag`, `host/a/b`, `host/a`, `host`, `*.domain`, …
+pub(crate) fn reference_scopes(reference: &Reference) -> Vec<String> {
+    let repository = reference.repository();
+    let whole = match &reference.digest {
+        Some(digest) => format!("{repository}@{digest}"),
+        None => format!("{repository}:{}", reference.tag_or_latest().unwrap_or("latest")),
+    };
+    let parents = std::iter::successors(Some(repository.as_str()), |path| Some(path.rsplit_once('/')?.0));
+    let mut scopes: Vec<String> = std::iter::once(whole).chain(parents.map(str::to_owned)).collect();
+    let mut domain = reference.host.as_str();
+    while let Some((_, rest)) = domain.split_once('.') {
+        scopes.push(format!("*.{rest}"));
+        domain = rest;
+    }
+    scopes
+}
+
+/// `path:tag`, `path`, and the directories above but for `/`.
+fn path_scopes(path: &Path, reference: Option<&str>) -> Vec<String> {
+    let mut scopes: Vec<String> =
+        reference.map(|name| format!("{}:{name}", path.display())).into_iter().collect();
+    scopes.extend(
+        path.ancestors().filter(|path| path.parent().is_some()).map(|path| path.display().to_string()),
+    );
+    scopes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn is_rejected(policy: &Policy, place: &str) -> bool {
+        let location = Location::parse(place, false).unwrap();
+        policy.requirements(&location).is_some_and(|list| matches!(list.0[..], [Requirement::Reject {}]))
+    }
+
+    #[test]
+    fn the_most_specific_scope_counts() {
+        let policy = Policy::parse(
+            r#"{"default": [{"type": "reject"}], "transports": {
+                "docker": {
+                    "docker.io/library/busybox": [{"type": "insecureAcceptAnything"}],
+                    "docker.io/library/busybox:bad": [{"type": "reject"}],
+                    "*.example.org": [{"type": "insecureAcceptAnything"}],
+                    "a.example.org/x": [{"type": "reject"}]
+                },
+                "dir": {"": [{"type": "insecureAcceptAnything"}]},
+                "oci": {"/good": [{"type": "insecureAcceptAnything"}]}
+            }}"#,
+        )
+        .unwrap();
+        for (place, rejected) in [
+            ("docker://busybox", false),
+            ("docker://busybox:bad", true),
+            ("docker://alpine", true),
+            ("docker://b.example.org/any", false),
+            ("docker://a.example.org/x/y", true),
+            ("docker://example.org/any", true),
+            ("dir:/anywhere", false),
+            ("oci:/good/layout:1", false),
+            ("oci:/goods/layout:1", true),
+            ("docker-archive:/good/x", true),
+            ("store:busybox", false),
+        ] {
+            assert_eq!(is_rejected(&policy, place), rejected, "{place}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_understood_rejects_the_file() {
+        for text in [
+            "{}",
+            r#"{"default": []}"#,
+            r#"{"default": [{"type": "insecureAcceptAnything", "but": 1}]}"#,
+            r#"{"default": [{"type": "reject"}], "default": [{"type": "insecureAcceptAnything"}]}"#,
+            r#"{"default": [{"type": "unheardOf"}]}"#,
+            r#"{"default": [{"type": "reject"}], "other": 1}"#,
+            r#"{"default": [{"type": "signedBy", "keyType": "X509", "keyPath": "/k"}]}"#,
+        ] {
+            assert!(Policy::parse(text).is_err(), "{text}");
+        }
+    }
+}
