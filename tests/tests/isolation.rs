@@ -101,11 +101,10 @@ fn root_the_runtime_cannot_be_overwritten_from_inside() {
         .success();
     let waiting = Path::new("/proc").join(fs::read_to_string(&pid_file).unwrap()).join("exe");
     let runs_from = fs::read_link(waiting).unwrap();
-    assert!(
-        runs_from.to_string_lossy().starts_with("/memfd:conex-runtime"),
-        "init runs from {}",
-        runs_from.display()
-    );
+    // The root of a read-only mount that is nowhere attached, or a copy in memory.
+    let apart =
+        runs_from == Path::new("/") || runs_from.to_string_lossy().starts_with("/memfd:conex-runtime");
+    assert!(apart, "init runs from {}", runs_from.display());
     sandbox.runtime(["start", &id]).run().success();
     for _ in 0..30 {
         sandbox.runtime(["exec", &id, "true"]).run().success();

@@ -73,6 +73,78 @@ fn vm_limits_are_the_kernels_on_pure_cgroup_v2() {
     sandbox.finish();
 }
 
+/// What a container sees of its mounts, and what an old kernel cannot do.
+const OLDEST: &str = r#"
+uname -r | grep -q '^5[.]10[.]' && echo "the oldest kernel"
+runtime="timeout 60 conex-runtime"
+$runtime run --bundle /share/flags flags; echo "flags: $?"
+$runtime run --bundle /share/users users; echo "users: $?"
+$runtime run --bundle /share/recursive recursive; echo "recursive: $?"
+"#;
+
+/// mount_setattr(2) came with 5.12, close_range's CLOEXEC with 5.11.
+#[test]
+fn vm_mounts_have_their_flags_on_the_oldest_kernel() {
+    needs!(require::program("qemu-system-x86_64"));
+    let sandbox = Sandbox::new();
+    let look = "awk '{ print $5, $6 }' /proc/self/mountinfo
+        echo x > /file || echo root read-only; echo x > /etc/motd || echo file read-only
+        cat /proc/kcore | wc -c; ls /proc/self/fd | wc -w";
+    let mut bundle = needs!(Bundle::create(&sandbox.path("machine/flags"), &["sh", "-c", look]));
+    bundle.change(|config| {
+        config["root"]["readonly"] = true.into();
+        let bind = |destination: &str, source: &str, options: [&str; 4]| {
+            serde_json::json!({ "destination": destination, "source": source, "type": "bind",
+                "options": options })
+        };
+        let mounts = config["mounts"].as_array_mut().unwrap();
+        mounts.push(bind("/etc/motd", "config.json", ["bind", "ro", "nosuid", "noatime"]));
+        mounts.push(bind("/srv", "rootfs/etc", ["bind", "rw", "nodev", "noexec"]));
+    });
+    let mut recursive = needs!(Bundle::create(&sandbox.path("machine/recursive"), &["true"]));
+    recursive.change(|config| {
+        let mount = serde_json::json!({ "destination": "/srv", "source": "rootfs/etc", "type": "bind",
+            "options": ["rbind", "rro"] });
+        config["mounts"].as_array_mut().unwrap().push(mount);
+    });
+    let mut users = needs!(Bundle::create(&sandbox.path("machine/users"), &["cat", "/etc/motd"]));
+    users.change(|config| {
+        let map = serde_json::json!([{ "containerID": 0, "hostID": 0, "size": 1000 }]);
+        config["linux"]["namespaces"].as_array_mut().unwrap().push(serde_json::json!({ "type": "user" }));
+        config["linux"]["uidMappings"] = map.clone();
+        config["linux"]["gidMappings"] = map;
+        let mount = serde_json::json!({ "destination": "/etc/motd", "source": "/share/hello", "type": "bind",
+            "options": ["bind", "ro"] });
+        config["mounts"].as_array_mut().unwrap().push(mount);
+    });
+    std::fs::write(sandbox.path("machine/hello"), "users have it\n").unwrap();
+    let machine = Machine {
+        kernel: Some("5.10".into()),
+        programs: vec![binaries::runtime().into()],
+        share: Some(sandbox.path("machine")),
+        ..Machine::default()
+    };
+    let ended = needs!(machine.run(OLDEST)).output;
+    let said =
+        |line: &str| assert!(ended.stdout.lines().any(|had| had.trim_end() == line), "{line:?}\n{ended}");
+    said("the oldest kernel");
+    said("root read-only");
+    said("file read-only");
+    // As the disk is that they come from.
+    said("/ ro,noatime");
+    said("/etc/motd ro,nosuid,noatime");
+    said("/srv rw,nodev,noexec,noatime");
+    said("/dev rw,nosuid");
+    said("/sys ro,nosuid,nodev,noexec,relatime");
+    said("/proc/sys ro,relatime");
+    said("/proc/kcore ro,nosuid,nodev,noexec,relatime");
+    said("flags: 0");
+    said("users have it");
+    said("recursive: 1");
+    assert!(ended.stderr.contains("recursive mount attributes need Linux 5.12"), "{ended}");
+    sandbox.finish();
+}
+
 #[test]
 fn vm_selinux_enforces_debians_policy() {
     let machine = Machine { system: System::Systemd, selinux: true, ..Machine::default() };

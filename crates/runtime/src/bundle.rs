@@ -8,7 +8,7 @@
 use std::io::Read;
 use std::path::Path;
 
-use conex_spec::runtime::{Config, Process, Resources, Violation, locate, read, validate};
+use conex_spec::runtime::{Config, Mount, Process, Resources, Violation, locate, read, validate};
 
 use crate::plan::PlanError;
 use crate::{Error, ErrorKind, Result, Wrap};
@@ -25,6 +25,11 @@ pub fn load(bundle: &str, file: &Path) -> Result<Config> {
 /// Reads and validates the `--process` file of `exec`.
 pub fn load_process(path: &str) -> Result<Process> {
     read_file(path, path, Process::validate)
+}
+
+/// Reads and validates the file of `mounts`: an array such as config.json has it.
+pub(crate) fn load_mounts(path: &str, rules: fn(&Vec<Mount>) -> Vec<Violation>) -> Result<Vec<Mount>> {
+    read_file(path, path, rules)
 }
 
 /// Reads and validates the `--resources` of `update`; `-` is standard input.

@@ -281,7 +281,7 @@ fn sub_cgroup(container: &Container, wanted: &[String]) -> Result<Cgroup> {
 }
 
 /// Those that the container does not share with the runtime.
-fn namespaces_of(container: &Container, config: &Config) -> Result<u64> {
+pub(crate) fn namespaces_of(container: &Container, config: &Config) -> Result<u64> {
     let pid = container.record.init_process_pid;
     let differs = |kind: NamespaceKind| -> Result<bool> {
         let name = kind.proc_name();

@@ -31,6 +31,7 @@ mod lint;
 mod list;
 mod live;
 pub mod monitor;
+mod mounts;
 mod pause;
 pub mod plan;
 mod protect;

@@ -64,7 +64,7 @@ fn open_own() -> Result<File> {
 fn readonly_mount() -> conex_sys::Result<OwnedFd> {
     let own = mount::clone_host(Path::new(OWN_PROGRAM), Extent::One)?;
     let readonly = Change { set: Attributes::MOUNT_ATTR_RDONLY, ..Change::NONE };
-    mount::change(own.as_fd(), &readonly).map(|()| own)
+    mount::change_detached(own.as_fd(), &readonly).map(|()| own)
 }
 
 fn sealed_copy() -> Result<OwnedFd> {

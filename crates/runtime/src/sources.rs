@@ -15,6 +15,7 @@ use conex_sys::idmap::{self, Range};
 use conex_sys::mount::{self, Change, Extent};
 use conex_sys::process;
 
+use crate::init;
 use crate::launch::{self, Birth, Join, Place};
 use crate::plan::{BeforeClone, IdMap, IdMapSource, OpenSource, Plan, PropagationKind, Step};
 use crate::sync::Message;
@@ -86,7 +87,7 @@ fn map_ids(opened: &OwnedFd, idmap: &IdMap) -> Result<()> {
     };
     let extent = if idmap.recursive { Extent::Tree } else { Extent::One };
     let change = Change { idmap: Some(namespace.as_fd()), extent, ..Change::NONE };
-    Ok(mount::change(opened.as_fd(), &change)?)
+    mount::change_detached(opened.as_fd(), &change).map_err(|error| init::since(error, "id-mapped mounts"))
 }
 
 /// A user namespace only exists with a process in it, so one is made for as long as it takes to open it.

@@ -5,6 +5,8 @@
 //! No function here takes a target path except the two that must ([`detach`], [`set_propagation`]).
 //! A filesystem's own words on a failure (its context log) are part of the error.
 
+mod remount;
+
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
@@ -225,8 +227,16 @@ impl Change<'_> {
 /// The atime choices: a field of several bits, to be cleared as a whole before one is chosen.
 const ATIME: Attributes = Attributes::MOUNT_ATTR__ATIME;
 
-/// mount_setattr(2) on an open mount. KERNEL(5.12), no fallback.
+/// Changes an open mount that is attached, or with mount_setattr(2) any. KERNEL(5.12): see [`remount`].
 pub fn change(mount: BorrowedFd<'_>, change: &Change<'_>) -> Result<()> {
+    match change_detached(mount, change) {
+        Err(error) if error.errno() == Errno::NOSYS => remount::remount(mount, change, error),
+        outcome => outcome,
+    }
+}
+
+/// mount_setattr(2) on an open mount, attached or not. KERNEL(5.12): `ENOSYS`; attach it and use [`change`].
+pub fn change_detached(mount: BorrowedFd<'_>, change: &Change<'_>) -> Result<()> {
     let mut clear = change.clear;
     // The default, relatime, is the value 0 of the field: it is chosen by clearing.
     if change.set.intersects(ATIME) || change.clear.intersects(ATIME) {
@@ -275,7 +285,7 @@ pub fn attributes_of(at: BorrowedFd<'_>) -> Result<Attributes> {
     Ok(named.chain(strict.then_some(Attributes::MOUNT_ATTR_STRICTATIME)).collect())
 }
 
-/// Changes the propagation of the mount at `path`: `/`, or `.` for where the process stands.
+/// Changes the propagation of the mount at `path`: `/`, or one relative to where the process stands.
 pub fn set_propagation(path: &Path, propagation: Propagation, extent: Extent) -> Result<()> {
     use rustix::mount::MountPropagationFlags as Flags;
     let mut flags = match propagation {
@@ -294,6 +304,13 @@ pub fn set_propagation(path: &Path, propagation: Propagation, extent: Extent) ->
 /// `pivot_root(".", ".")`. Follow with [`detach`]`(".")`.
 pub fn pivot_root_here() -> Result<()> {
     rustix::process::pivot_root(".", ".").call(|| "pivot_root(\".\", \".\")".to_owned())
+}
+
+/// Takes an open mount out of sight, by way of an open procfs, where the process stands afterwards.
+pub fn detach_open(mount: BorrowedFd<'_>, procfs: BorrowedFd<'_>) -> Result<()> {
+    stand_in(procfs)?;
+    let path = format!("self/fd/{}", mount.as_raw_fd());
+    rustix::mount::unmount(&path, UnmountFlags::DETACH).call(|| format!("umount2({path:?}, MNT_DETACH)"))
 }
 
 /// Takes the mount at `path` out of sight; it goes away when nobody uses it any more.

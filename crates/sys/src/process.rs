@@ -281,9 +281,12 @@ pub fn close_on_exec_from(first: u32) -> Result<()> {
 }
 
 fn close_on_exec_one_by_one(first: u32) -> Result<()> {
-    let listing = std::fs::read_dir("/proc/self/fd").call(|| "open(\"/proc/self/fd\")".to_owned())?;
-    let numbers = listing.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok());
-    for number in numbers.filter(|number| *number >= first) {
+    let numbers: Vec<u32> = match std::fs::read_dir("/proc/self/fd") {
+        Ok(listing) => listing.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect(),
+        // Without a procfs, as many as a process can have open by default.
+        Err(_) => (first..1024).collect(),
+    };
+    for number in numbers.into_iter().filter(|number| *number >= first) {
         // SAFETY: sets a flag on a number; a number that is not open any more is EBADF, which is as good.
         unsafe { libc::syscall(libc::SYS_fcntl, number, libc::F_SETFD, libc::FD_CLOEXEC) };
     }

@@ -7,6 +7,7 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
+use conex_sys::Errno;
 use conex_sys::mount::{self, Attributes, Change, Extent};
 use conex_sys::path::{Dir, FileType};
 
@@ -26,6 +27,7 @@ pub(super) fn mask(world: &World<'_>, paths: &[String], label: &str) -> Result<(
     // A mount can only be copied from where it is attached (detached ones from Linux 6.15 on). So the tmpfs lies
     // over the root for a moment, where nobody can walk into it: `root` and the targets are open already.
     mount::attach(masks.as_fd(), root.as_fd())?;
+    mount::change(masks.as_fd(), &READONLY)?;
     let covered = targets.iter().try_for_each(|target| {
         let name = if file_type(target)? == FileType::Directory { "directory" } else { "file" };
         let mask = mount::clone(masks.as_fd(), Path::new(name), Extent::One)?;
@@ -37,7 +39,9 @@ pub(super) fn mask(world: &World<'_>, paths: &[String], label: &str) -> Result<(
     covered
 }
 
-/// A read-only tmpfs with an empty file and an empty directory.
+const READONLY: Change<'_> = Change { set: Attributes::MOUNT_ATTR_RDONLY, ..Change::NONE };
+
+/// A tmpfs with an empty file and an empty directory.
 fn empty_things(label: &str) -> Result<OwnedFd> {
     let context = format!("context={label}");
     let mut options = vec!["mode=0755", "size=4k", "nr_inodes=4"];
@@ -48,8 +52,6 @@ fn empty_things(label: &str) -> Result<OwnedFd> {
     let masks = Dir::from(mount::tmpfs(&options, flags)?);
     masks.create_file("file", 0o444)?;
     masks.make_dir("directory", 0o555)?;
-    let readonly = Change { set: Attributes::MOUNT_ATTR_RDONLY, ..Change::NONE };
-    mount::change(masks.as_fd(), &readonly)?;
     Ok(OwnedFd::from(masks))
 }
 
@@ -57,7 +59,10 @@ fn empty_things(label: &str) -> Result<OwnedFd> {
 pub(super) fn make_readonly(world: &World<'_>, path: &str) -> Result<()> {
     let Some(target) = in_root(world)?.find(path)? else { return Ok(()) };
     let copy = mount::clone(target.as_fd(), Path::new(""), Extent::Tree)?;
-    let readonly = Change { set: Attributes::MOUNT_ATTR_RDONLY, ..Change::NONE };
-    mount::change(copy.as_fd(), &readonly)?;
-    Ok(mount::attach(copy.as_fd(), target.as_fd())?)
+    let late = match mount::change_detached(copy.as_fd(), &READONLY) {
+        Err(error) if error.errno() == Errno::NOSYS => true,
+        outcome => outcome.map(|()| false)?,
+    };
+    mount::attach(copy.as_fd(), target.as_fd())?;
+    if late { Ok(mount::change(copy.as_fd(), &READONLY)?) } else { Ok(()) }
 }

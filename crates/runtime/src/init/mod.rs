@@ -42,6 +42,7 @@ use crate::trace::{Clock, Span};
 use crate::{Error, ErrorKind, Result, Wrap, console, hooks};
 
 pub(crate) use identity::{kernel_limit, set_affinity};
+pub(crate) use mount::since;
 
 /// What the new process gets from the runtime: opened and parsed before the clone.
 #[derive(Debug)]
@@ -216,6 +217,7 @@ fn do_step(world: &mut World<'_>, index: usize, step: &Step) -> Result<()> {
         Step::IsolateMounts { propagation } => root::set_propagation("/", *propagation),
         Step::BindRoot { rootfs, parent } => root::bind(world, Path::new(rootfs), *parent),
         Step::Mount(mount) => mount::mount(world, mount),
+        Step::Unmount { path } => mount::unmount(world, path),
         Step::Device(node) => device::make(world, node),
         Step::Symlink { path, target } => device::symlink(world, path, target),
         Step::LinkPtmx => device::link_ptmx(world),

@@ -2,7 +2,7 @@
 //! config.md, "Mounts": each is made detached, gets its flags, and is attached to a target that was resolved inside
 //! the root to a descriptor. So neither can be exchanged on the way, nor seen with the wrong flags.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Component, Path, PathBuf};
 
 use conex_sys::mount::{self, Attributes, Change, Extent, Filesystem};
@@ -50,11 +50,33 @@ pub(super) fn mount(world: &World<'_>, wanted: &Mount) -> Result<()> {
         let new = Dir::from(source.try_clone()?).reopen()?;
         copy_up::copy(&root.open_dir(&wanted.target)?, &new)?;
     }
+    // An old kernel changes no mount that is not attached yet.
+    let late = match set_flags(&source, wanted, mount::change_detached) {
+        Err(error) if error.errno() == Some(Errno::NOSYS) => true,
+        outcome => outcome.map(|()| false)?,
+    };
     if wanted.recursive_attr != MountAttr::default() {
-        mount::change(source.as_fd(), &attributes(wanted.recursive_attr, Extent::Tree))?;
+        let tree = attributes(wanted.recursive_attr, Extent::Tree);
+        mount::change_detached(source.as_fd(), &tree)
+            .map_err(|error| since(error, "recursive mount attributes"))?;
     }
     mount::attach(source.as_fd(), target.as_fd()).map_err(|error| unlike(error, &source, &target))?;
+    if late {
+        set_flags(&source, wanted, mount::change)?;
+    }
     set_propagation(&source, &wanted.propagation)
+}
+
+/// What is mounted at a path, links followed inside the root. One that is no mount is the kernel's EINVAL.
+pub(super) fn unmount(world: &World<'_>, path: &str) -> Result<()> {
+    let target = in_root(world)?.resolve(path)?;
+    Ok(mount::detach_open(target.as_fd(), world.inherited.proc.as_fd())?)
+}
+
+/// KERNEL(5.12): what has no fallback.
+pub(crate) fn since(error: conex_sys::Error, what: &str) -> Error {
+    let missing = error.errno() == Errno::NOSYS;
+    if missing { Error::from(error).explained(format_args!("{what} need Linux 5.12")) } else { error.into() }
 }
 
 /// The kernel's EINVAL for a directory over a file, or a file over a directory, in the word that callers look for.
@@ -101,8 +123,7 @@ fn open_source(world: &World<'_>, wanted: &Mount) -> Result<Option<OwnedFd>> {
         }
         MountSource::Bind { path, recursive } => {
             let extent = if *recursive { Extent::Tree } else { Extent::One };
-            let source = mount::clone_host(Path::new(path), extent)?;
-            with_flags(source, wanted).map(Some)
+            Ok(Some(mount::clone_host(Path::new(path), extent)?))
         }
         MountSource::CgroupBind { path, fallback } => {
             let source = match mount::clone_host(Path::new(path), Extent::Tree) {
@@ -111,15 +132,15 @@ fn open_source(world: &World<'_>, wanted: &Mount) -> Result<Option<OwnedFd>> {
                 }
                 outcome => outcome?,
             };
-            with_flags(source, wanted).map(Some)
+            Ok(Some(source))
         }
         MountSource::Answered { .. } => {
             let source = world.answered.as_ref().ok_or_else(|| missing("opened source"))?;
-            with_flags(source.try_clone()?, wanted).map(Some)
+            Ok(Some(source.try_clone()?))
         }
         MountSource::Opened { index, .. } => {
             let source = world.inherited.sources.get(*index).ok_or_else(|| missing("opened source"))?;
-            with_flags(source.try_clone()?, wanted).map(Some)
+            Ok(Some(source.try_clone()?))
         }
         MountSource::Cgroup2 { options, fallback, mask_if_missing } => {
             cgroup2(options, Path::new(fallback), *mask_if_missing, wanted)
@@ -128,23 +149,26 @@ fn open_source(world: &World<'_>, wanted: &Mount) -> Result<Option<OwnedFd>> {
 }
 
 /// A bind mount gets what was asked for. What the kernel has locked, because the mount came from outside of this
-/// user namespace, stays as it is.
-fn with_flags(source: OwnedFd, wanted: &Mount) -> Result<OwnedFd> {
-    if wanted.attr == MountAttr::default() {
-        return Ok(source);
+/// user namespace, stays as it is. A new filesystem has its flags already.
+fn set_flags(
+    source: &OwnedFd,
+    wanted: &Mount,
+    change: fn(BorrowedFd<'_>, &Change<'_>) -> conex_sys::Result<()>,
+) -> Result<()> {
+    if wanted.attr == MountAttr::default() || matches!(wanted.source, MountSource::Filesystem { .. }) {
+        return Ok(());
     }
     if wanted.keeps_locks {
-        refuse_to_unlock(&source, wanted.attr)?;
+        refuse_to_unlock(source, wanted.attr)?;
     }
     let exactly = MountAttr { clear: wanted.attr.clear | wanted.reset, ..wanted.attr };
-    match mount::change(source.as_fd(), &attributes(exactly, Extent::One)) {
+    match change(source.as_fd(), &attributes(exactly, Extent::One)) {
         Err(error) if wanted.reset & LOCKABLE != 0 && error.errno() == Errno::PERM => {
             let clear = wanted.attr.clear | wanted.reset & !LOCKABLE;
-            mount::change(source.as_fd(), &attributes(MountAttr { clear, ..wanted.attr }, Extent::One))?;
+            Ok(change(source.as_fd(), &attributes(MountAttr { clear, ..wanted.attr }, Extent::One))?)
         }
-        outcome => outcome?,
+        outcome => Ok(outcome?),
     }
-    Ok(source)
 }
 
 /// The source was opened outside of the container's user namespace, where the kernel had locked nothing: the answer
@@ -211,7 +235,7 @@ fn cgroup2(
     }
     match mount::clone_host(fallback, Extent::One) {
         Err(error) if mask_if_missing && error.errno() == Errno::NOENT => Ok(None),
-        outcome => with_flags(outcome?, wanted).map(Some),
+        outcome => Ok(Some(outcome?)),
     }
 }
 

@@ -30,6 +30,7 @@ mod mount_options;
 mod mounts;
 mod namespaces;
 mod rootfs;
+mod running;
 mod seccomp;
 
 use conex_spec::runtime::{Config, Linux, Process, Violation};
@@ -43,6 +44,7 @@ pub use exec::plan_exec;
 use crate::resctrl::Resctrl;
 pub use mount_options::NAMES as MOUNT_OPTIONS;
 pub(crate) use mount_options::{ACCESS_TIME, LOCKABLE};
+pub use running::{plan_mounts, plan_unmounts};
 
 /// What the caller of `create` says besides the configuration.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -129,6 +131,8 @@ struct Draft<'a> {
     before_clone: Vec<BeforeClone>,
     steps: Vec<Step>,
     warnings: Vec<String>,
+    /// The steps are walked where the host's files are out of reach: the container runs already.
+    running: bool,
     /// All are collected: who mends one wants to know of the others.
     errors: Vec<Violation>,
 }
@@ -136,7 +140,7 @@ struct Draft<'a> {
 impl<'a> Draft<'a> {
     fn new(config: &'a Config, request: &'a Request, host: &'a Host) -> Self {
         let (before_clone, steps, warnings, errors) = Default::default();
-        Self { config, request, host, before_clone, steps, warnings, errors }
+        Self { config, request, host, before_clone, steps, warnings, running: false, errors }
     }
 
     /// Something that cannot be had; the pointer is into the configuration, empty for what the caller asked.

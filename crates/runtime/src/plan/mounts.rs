@@ -35,6 +35,9 @@ impl Draft<'_> {
             self.fail(format!("{at}/destination"), what);
         }
         if mount.kind == "cgroup" && !options.bind {
+            if self.running {
+                self.fail(format!("{at}/type"), "cgroup is only mounted when a container is made: bind it");
+            }
             self.mount_cgroup(&target, &options, cgroup);
             return;
         }
@@ -88,7 +91,7 @@ impl Draft<'_> {
         let idmap = self.idmap(at, mount, &options);
         let recursive = options.recursive_bind;
         let keeps_locks = self.loses_privilege();
-        let source = if idmap.is_some() || keeps_locks {
+        let source = if idmap.is_some() || keeps_locks || self.running {
             self.open(OpenSource { source: path, recursive, idmap })
         } else {
             MountSource::Bind { path, recursive }
@@ -110,7 +113,7 @@ impl Draft<'_> {
     /// Has the parent open it: before the clone, or where it will only be then, when its turn comes.
     fn open(&mut self, wanted: OpenSource) -> MountSource {
         let path = wanted.source.clone();
-        if Path::new(&clean(&path)).starts_with(clean(&self.rootfs())) {
+        if !self.running && Path::new(&clean(&path)).starts_with(clean(&self.rootfs())) {
             self.steps.push(Step::Ask(Question::OpenSource(wanted)));
             return MountSource::Answered { path };
         }
@@ -133,6 +136,11 @@ impl Draft<'_> {
             Some(joined) if !joined.path.is_empty() => IdMapSource::Namespace { path: joined.path.clone() },
             _ => {
                 let linux = self.linux();
+                if linux.uid_mappings.is_empty() {
+                    let what =
+                        "idmap needs uidMappings and gidMappings, or a user namespace to take them from";
+                    self.fail(at, what);
+                }
                 IdMapSource::Maps { uid: linux.uid_mappings.clone(), gid: linux.gid_mappings.clone() }
             }
         };

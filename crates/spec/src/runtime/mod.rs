@@ -44,7 +44,9 @@ pub use resources::{
 };
 pub use seccomp::{Action, Operator, ProcessState, Seccomp, SeccompFlag, SyscallArg, SyscallRule};
 pub use state::{State, Status};
-pub use validate::{ARCHITECTURES as SECCOMP_ARCHITECTURES, Violation, validate};
+pub use validate::{
+    ARCHITECTURES as SECCOMP_ARCHITECTURES, Violation, validate, validate_destinations, validate_mounts,
+};
 
 /// The newest version of the specification that these types describe.
 pub const VERSION: &str = "1.3.0";

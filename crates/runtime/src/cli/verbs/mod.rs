@@ -11,6 +11,7 @@ mod kill;
 mod lint;
 mod list;
 mod monitor;
+mod mounts;
 mod pause;
 mod plan;
 mod ps;
@@ -77,6 +78,7 @@ pub(super) const ALL: &[Verb] = &[
     pause::VERB,
     resume::VERB,
     update::VERB,
+    mounts::VERB,
     spec::VERB,
     features::VERB,
     plan::VERB,

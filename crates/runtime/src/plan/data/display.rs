@@ -76,6 +76,7 @@ impl fmt::Display for Step {
                 write!(f, "bind {rootfs} onto itself, its parent mount {parent}")
             }
             Self::Mount(mount) => mount.fmt(f),
+            Self::Unmount { path } => write!(f, "unmount {path}"),
             Self::Device(node) => write!(
                 f,
                 "{} device {} {}:{} mode {:04o} owner {}:{}",

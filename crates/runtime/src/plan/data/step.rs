@@ -29,6 +29,10 @@ pub enum Step {
         parent: PropagationKind,
     },
     Mount(Mount),
+    /// Take away what is mounted there; it goes when nobody uses it any more.
+    Unmount {
+        path: String,
+    },
     /// Make a device node; bind the host's where mknod is not allowed.
     Device(DeviceNode),
     Symlink {

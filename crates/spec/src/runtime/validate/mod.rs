@@ -9,6 +9,7 @@ mod process;
 mod resources;
 mod seccomp;
 
+pub use mounts::{validate_destinations, validate_mounts};
 pub use seccomp::ARCHITECTURES;
 
 use std::fmt::Display;

@@ -1,8 +1,29 @@
 // SPDX-License-Identifier: Apache-2.0
 //! config.md, "Mounts".
 
-use super::Report;
+use super::{Report, Violation};
 use crate::runtime::{Config, IdMapping, Mount, NamespaceKind};
+
+/// Every mistake in mounts that stand alone, as `mounts add` reads them. Whether there is a user namespace to take id
+/// maps from is the container's business.
+#[expect(clippy::ptr_arg, reason = "a rule is for what is read")]
+pub fn validate_mounts(mounts: &Vec<Mount>) -> Vec<Violation> {
+    let mut report = Report::default();
+    for (index, mount) in mounts.iter().enumerate() {
+        report.mount(&format!("/{index}"), mount, true);
+    }
+    report.violations
+}
+
+/// As `mounts remove` reads them: only where they are counts.
+#[expect(clippy::ptr_arg, reason = "a rule is for what is read")]
+pub fn validate_destinations(mounts: &Vec<Mount>) -> Vec<Violation> {
+    let mut report = Report::default();
+    for (index, mount) in mounts.iter().enumerate() {
+        report.absolute(format!("/{index}/destination"), &mount.destination);
+    }
+    report.violations
+}
 
 impl Report {
     pub(super) fn mounts(&mut self, config: &Config) {
