@@ -403,3 +403,22 @@ fn root_resource_control_that_is_not_there_is_an_error() {
     assert!(output.stderr.contains("mount -t resctrl resctrl /sys/fs/resctrl"), "{output}");
     sandbox.finish();
 }
+
+#[test]
+fn root_groups_of_the_caller_are_kept_if_that_is_asked() {
+    needs!(require::root());
+    needs!(require::program("setpriv"));
+    let sandbox = Sandbox::new();
+    let mut bundle = needs!(Bundle::create(&sandbox.work(), &["id", "-G"]));
+    for (asked, groups) in [("1", "0 4242"), ("0", "0 77")] {
+        bundle.change(|config| {
+            config["annotations"] = json!({ "run.oci.keep_original_groups": asked });
+            config["process"]["user"]["additionalGids"] = json!([77]);
+        });
+        let mut caller = sandbox.command("setpriv");
+        caller.arg("--groups=4242").arg(sandbox.programs().join("conex-runtime"));
+        caller.arg("--root").arg(sandbox.path("run/runtime")).args(["run", &sandbox.id("a")]);
+        assert_eq!(caller.run().success().stdout.trim(), groups, "asked with {asked}");
+    }
+    sandbox.finish();
+}

@@ -9,7 +9,7 @@ use conex_spec::runtime::{
 };
 use conex_sys::credentials::CAPABILITY_NAMES;
 
-use crate::plan::MOUNT_OPTIONS;
+use crate::plan::{MOUNT_OPTIONS, UNSAFE_ANNOTATIONS};
 
 /// What this runtime implements, whatever the host offers. Callers decide by it what they may ask for, so it never
 /// promises more than there is.
@@ -31,7 +31,7 @@ pub fn features() -> Features {
             ("org.opencontainers.runc.checkpoint.enabled".into(), "false".into()),
             ("io.conex.version".into(), env!("CARGO_PKG_VERSION").into()),
         ])),
-        potentially_unsafe_config_annotations: Some(Vec::new()),
+        potentially_unsafe_config_annotations: Some(strings(&UNSAFE_ANNOTATIONS)),
     }
 }
 

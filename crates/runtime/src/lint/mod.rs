@@ -89,6 +89,21 @@ impl Report {
         self.0.push(Finding { severity, rule, line: 0, column: 0, pointer, message, mend });
     }
 
+    /// Annotations that another runtime would heed.
+    fn annotations(&mut self, config: &Config) {
+        for key in config.annotations.keys() {
+            if let Some(reason) = plan::ignored_annotation(key) {
+                let at = format!("/annotations/{}", key.replace('~', "~0").replace('/', "~1"));
+                self.add(
+                    (Severity::Note, "ignored-annotation"),
+                    at,
+                    format!("{key} does nothing here"),
+                    reason,
+                );
+            }
+        }
+    }
+
     /// What `create` would refuse, if no other rule has told of it.
     fn plan(&mut self, config: &Config, request: &Request, host: &plan::Host) {
         let Err(error) = plan::plan(config, request, host) else { return };
@@ -127,6 +142,7 @@ pub(crate) fn lint(request: &Request, host: &plan::Host) -> Result<Vec<Finding>>
             report.needs(&config, &Host::look()?);
             report.files(&config, bundle);
             report.risks(&config);
+            report.annotations(&config);
             report.plan(&config, request, host);
         }
     }

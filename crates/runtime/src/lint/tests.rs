@@ -228,6 +228,10 @@ fn what_a_plan_cannot_have_is_told_with_the_rest() {
     config["mounts"][1]["destination"] = "/proc/sys".into();
     config["process"]["selinuxLabel"] = "a:b:c".into();
     config["linux"]["resources"]["unified"] = json!({"memory.high": "1"});
+    config["annotations"] = json!({"run.oci.handler": "krun", "run.oci.keep_original_groups": "1", "a/b": "c",
+        "run.oci.seccomp_fail_unknown_syscall": "1"});
+    config["linux"]["seccomp"]["syscalls"] =
+        json!([{"names": ["read", "no_such"], "action": "SCMP_ACT_ALLOW"}]);
     let text = serde_json::to_string_pretty(&config).unwrap();
     std::fs::write(bundle.path().join("config.json"), text).unwrap();
     let findings = lint_bundle(bundle.path().to_str().unwrap());
@@ -236,6 +240,9 @@ fn what_a_plan_cannot_have_is_told_with_the_rest() {
         of_it.map(|finding| finding.rule).collect::<Vec<_>>()
     };
     assert_eq!(told("/mounts/1/destination"), ["plan"]);
+    assert_eq!(told("/annotations/run.oci.handler"), ["ignored-annotation"]);
+    assert!(findings.iter().filter(|finding| finding.rule == "ignored-annotation").count() == 1);
+    assert!(told("/linux/seccomp/syscalls").contains(&"plan"), "{findings:?}");
     assert_eq!(told("/process/selinuxLabel").len(), 1, "what a rule has told is not told again");
 }
 

@@ -7,6 +7,7 @@
 
 use conex_spec::runtime::{NamespaceKind, Process};
 
+use super::annotation::KEEP_GROUPS;
 use super::execution::environment;
 use super::{AdditionalGroups, Capabilities, CapabilitySet, Draft, IdMaps, MapWriter, Step};
 
@@ -43,6 +44,9 @@ impl Draft<'_> {
     /// A map of the caller's own id alone is only to be had where setgroups(2) is denied.
     fn groups(&mut self, process: &Process, id_maps: Option<&IdMaps>) -> AdditionalGroups {
         let denied = self.host.euid != 0 && id_maps.is_some_and(|maps| maps.writer == MapWriter::Direct);
+        if self.annotated(KEEP_GROUPS) {
+            return AdditionalGroups::Keep;
+        }
         if !denied {
             return AdditionalGroups::Set(process.user.additional_gids.clone());
         }

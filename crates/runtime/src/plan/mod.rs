@@ -19,6 +19,7 @@
 //!  `start` opens the fifo ────────────────────────►   startContainer hooks, execve
 //! ```
 
+mod annotation;
 mod cgroup;
 mod credentials;
 mod data;
@@ -37,6 +38,7 @@ use conex_spec::runtime::{Config, Linux, Process, Violation};
 
 use crate::cgroup::Driver;
 
+pub(crate) use annotation::{UNSAFE as UNSAFE_ANNOTATIONS, ignored as ignored_annotation};
 pub use data::*;
 pub use devices::device_rules;
 pub use exec::plan_exec;

@@ -1,12 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The filter is compiled here, on the host, so that init only has to load it.
 
+use super::annotation::FAIL_UNKNOWN;
 use super::{Draft, Listener, SeccompStep, Step};
-use crate::seccomp::compile;
+use crate::seccomp::{compile, knows};
 
 impl Draft<'_> {
     pub(super) fn seccomp(&mut self) {
         let Some(profile) = self.linux().seccomp.clone() else { return };
+        let names = profile.syscalls.iter().flat_map(|rule| &rule.names);
+        let unknown = names.filter(|name| !knows(name)).cloned().collect::<Vec<_>>();
+        if !unknown.is_empty() && self.annotated(FAIL_UNKNOWN) {
+            let what = format!("no system call of that name ({FAIL_UNKNOWN}): {}", unknown.join(", "));
+            self.fail("/linux/seccomp/syscalls", what);
+        }
         let filter = match compile(&profile) {
             Ok(filter) => filter,
             Err(error) => {
