@@ -103,6 +103,16 @@ fn root_too_much_memory_ends_the_container_and_too_many_processes_do_not_start()
     sandbox.finish();
 }
 
+/// The container is made by processes that count in its cgroup already.
+#[test]
+fn root_half_a_mebibyte_is_enough_to_come_in() {
+    needs!(require::root());
+    let sandbox = Sandbox::new();
+    let output = needs!(limited(&sandbox, "exit 7", &json!({ "memory": { "limit": 512 << 10 } })));
+    assert_eq!(output.status.code(), Some(7), "{output}");
+    sandbox.finish();
+}
+
 #[test]
 fn root_only_listed_devices_open() {
     needs!(require::root());

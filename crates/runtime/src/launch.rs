@@ -236,9 +236,11 @@ fn prepare_stage(birth: &Birth<'_>) -> Result<()> {
     if birth.undumpable {
         process::set_undumpable()?;
     }
-    let proc = Procfs::of_host()?;
+    // Opened where it still is the host's.
+    let makes_time = birth.create.contains(&Kind::Time);
+    let proc = makes_time.then(Procfs::of_host).transpose()?;
     birth.join.run()?;
-    if birth.create.contains(&Kind::Time) {
+    if let Some(proc) = proc {
         namespace::unshare(Kind::Time.flag())?;
         let mut text = String::new();
         for (clock, offset) in &birth.time_offsets {
