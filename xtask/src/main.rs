@@ -27,7 +27,8 @@ cargo xtask VERB
   bench runtime|pull   tables against peers and floors, from one run; [--rounds N]
   vm [OPTIONS] -- CMD  runs a command in a virtual machine with both programs; its output, its exit status
       --kernel V       5.10, 6.1, 6.12, …; else what Debian installs here
-      --debian         Debian's programs instead of busybox; --systemd: with systemd as process 1
+      --debian         Debian's programs instead of busybox; --systemd: with systemd as process 1,
+                       --engines: and with podman, docker, containerd
       --selinux        with Debian's policy enforced
       --memory MIB, --cpus N, --limit SECONDS, --append WORDS (to the kernel's command line)
       --share DIR      is /share there, the working directory; /share/out comes back to DIR/out

@@ -52,6 +52,7 @@ fn parse(words: &[String]) -> Result<Order> {
             "--kernel" => machine.kernel = Some(value()?.clone()),
             "--debian" => machine.system = System::Debian,
             "--systemd" => machine.system = System::Systemd,
+            "--engines" => machine.system = System::Engines,
             "--selinux" => machine.selinux = true,
             "--memory" => machine.memory = value()?.parse().context("--memory: MiB, a number")?,
             "--cpus" => machine.processors = value()?.parse().context("--cpus: a number")?,

@@ -56,7 +56,7 @@ impl Machine {
         };
         disk("modules", &kernel.modules, "readonly=on");
         if self.system != System::Busybox {
-            disk("root", &root::image()?, "snapshot=on");
+            disk("root", &root::image(self.system)?, "snapshot=on");
         }
         if let Some(directory) = &self.share {
             disk("share", &share::image_of(directory, files)?, "readonly=off");
@@ -92,7 +92,7 @@ impl Machine {
         let system = match self.system {
             System::Busybox => "busybox",
             System::Debian => "debian",
-            System::Systemd => "systemd",
+            System::Systemd | System::Engines => "systemd",
         };
         archive.file("vm/command", 0o755, format!("exec {}\n", words.join(" ")).as_bytes());
         archive.file("vm/machine", 0o644, format!("SYSTEM={system}\n").as_bytes());

@@ -43,6 +43,8 @@ pub enum System {
     Debian,
     /// Debian with systemd as process 1 and a running manager of the user `user`; see `as-user`.
     Systemd,
+    /// The same with podman, docker and containerd, of which none runs; a large image.
+    Engines,
 }
 
 /// A machine to be booted.
@@ -99,7 +101,7 @@ impl Machine {
 pub fn prepare(kernel: Option<&str>, system: System) -> Requirement {
     kernel::fetch(kernel)?;
     if system != System::Busybox {
-        root::image()?;
+        root::image(system)?;
     }
     Ok(())
 }

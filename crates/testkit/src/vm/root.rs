@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
-use super::cache;
+use super::{System, cache};
 use crate::debian;
 use crate::require::{Requirement, program, root};
 use crate::run::Run;
@@ -34,6 +34,9 @@ const PACKAGES: &[&str] = &[
     "selinux-utils",
 ];
 
+/// What calls a runtime; large.
+const ENGINES: &[&str] = &["podman", "catatonit", "fuse-overlayfs", "slirp4netns", "docker.io", "containerd"];
+
 /// What Debian leaves for the first boot is done here; the user has uid 1000 and, by useradd, subordinate ids.
 const CUSTOMISE: &str = "
 export DEBIAN_FRONTEND=noninteractive
@@ -51,13 +54,26 @@ setfiles -F -m -e /proc /etc/selinux/default/contexts/files/file_contexts /
 const SIZE: &str = "4G";
 
 /// The disk image, made once.
-pub(super) fn image() -> Requirement<PathBuf> {
-    let recipe = format!("{PACKAGES:?} {CUSTOMISE} {SIZE}");
+pub(super) fn image(system: System) -> Requirement<PathBuf> {
+    let more = if system == System::Engines { install(ENGINES) } else { String::new() };
+    let recipe = format!("{PACKAGES:?} {more}{CUSTOMISE} {SIZE}");
     let name: String = Sha256::digest(recipe)[..4].iter().map(|byte| format!("{byte:02x}")).collect();
-    Ok(cache::kept(&format!("root-{name}"), make)?.join("root.ext4"))
+    Ok(cache::kept(&format!("root-{name}"), |directory| make(directory, &more))?.join("root.ext4"))
 }
 
-fn make(directory: &Path) -> Requirement {
+/// By apt, for debootstrap fails over long chains of dependencies; no service is started.
+fn install(packages: &[&str]) -> String {
+    format!(
+        "echo exit 101 > /usr/sbin/policy-rc.d
+chmod +x /usr/sbin/policy-rc.d
+apt-get --quiet --quiet update
+DEBIAN_FRONTEND=noninteractive apt-get --quiet --quiet --yes --no-install-recommends install {}
+rm /usr/sbin/policy-rc.d",
+        packages.join(" ")
+    )
+}
+
+fn make(directory: &Path, more: &str) -> Requirement {
     root()?;
     let (debootstrap, mkfs) = (program("debootstrap")?, program("mkfs.ext4")?);
     let (site, release) = debian::mirror()?;
@@ -73,7 +89,8 @@ fn make(directory: &Path) -> Requirement {
         &format!(
             "unshare --mount --propagation private sh -ec '
                mount --bind /proc tree/proc
-               exec chroot tree sh -ec \"$0\"' '{CUSTOMISE}'
+               cp /etc/resolv.conf tree/etc/
+               exec chroot tree sh -ec \"$0\"' '{more}{CUSTOMISE}'
              {} -q -d tree root.ext4 {SIZE}
              rm -rf --one-file-system tree",
             mkfs.display()

@@ -47,6 +47,13 @@ const MASKED: &[&str] = &[
     "apparmor.service",
     "procps.service",
     "systemd-sysctl.service",
+    "docker.service",
+    "docker.socket",
+    "containerd.service",
+    "podman.service",
+    "podman.socket",
+    "podman-restart.service",
+    "podman-auto-update.timer",
 ];
 
 /// Adds it below `systemd/`.
