@@ -425,6 +425,7 @@ fn the_same_input_gives_the_same_image() {
     let sandbox = Sandbox::new();
     fs::create_dir(sandbox.work().join("src")).unwrap();
     fs::write(sandbox.work().join("src/f"), "x").unwrap();
+    fs::write(sandbox.work().join("layer.tar"), tar::archive(&[tar::file("of-base", "x")])).unwrap();
     let script = r#"
     set -eux
     for at in one two; do
@@ -441,6 +442,14 @@ fn the_same_input_gives_the_same_image() {
       echo new > bundle-$at/rootfs/new
       conex bundle repack --compress zstd --image oci:$at:d bundle-$at
       conex image stat --image oci:$at:d
+      conex image new --image oci:$at:base
+      conex image append --image oci:$at:base --tag newer layer.tar layer.tar
+      conex image rebase --image oci:$at:d --tag on-newer --old-base oci:$at:base --new-base oci:$at:newer
+      conex image history --image oci:$at:on-newer
+      conex bundle unpack --rootless --image oci:$at:on-newer rebased-$at
+      [ -e rebased-$at/rootfs/of-base ] && [ "$(cat rebased-$at/rootfs/new)" = new ]
+      conex image rebase --image oci:$at:d --old-base oci:$at:newer --new-base oci:$at:base && exit 9 || true
+      conex image append --image oci:$at:base src/f && exit 9 || true
       conex layout gc $at
       conex layout list $at
     done

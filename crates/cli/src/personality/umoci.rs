@@ -51,7 +51,7 @@ enum Verb {
 #[derive(Subcommand, Debug)]
 enum Raw {
     /// Put a tar file on top of an image, as a layer
-    AddLayer(image::add_layer::Args),
+    AddLayer(image::append::Args),
     /// Write the runtime configuration of an image, and nothing else
     #[command(visible_alias = "config")]
     RuntimeConfig(RuntimeConfigArgs),
@@ -79,7 +79,7 @@ impl Tool for Cli {
             Verb::Stat(args) => image::stat::run(args, caller),
             Verb::Gc(args) => layout::gc(&args.layout),
             Verb::Raw(raw) => match &**raw {
-                Raw::AddLayer(args) => image::add_layer::run(args, &session, caller),
+                Raw::AddLayer(args) => image::append::run(args, &session, caller),
                 Raw::RuntimeConfig(args) => {
                     let location = Location::parse(&format!("oci:{}", args.image), false)?;
                     runtime_config::run(args, &location, &session)

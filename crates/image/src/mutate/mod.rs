@@ -14,6 +14,7 @@ mod commit;
 mod configure;
 mod insert;
 mod layer;
+mod rebase;
 mod stat;
 
 use std::collections::BTreeMap;

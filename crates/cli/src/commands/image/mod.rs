@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `conex image`: an image made out of another, in an OCI layout. umoci's verbs, in conex' words.
 
-pub(crate) mod add_layer;
+pub(crate) mod append;
 pub(crate) mod config;
 pub(crate) mod edit_args;
 pub(crate) mod insert;
 pub(crate) mod new;
+pub(crate) mod rebase;
 pub(crate) mod stat;
 
 use clap::Subcommand;
@@ -28,7 +29,9 @@ enum Verb {
     New(new::Args),
     Config(Box<config::Args>),
     Insert(insert::Args),
-    AddLayer(add_layer::Args),
+    Append(append::Args),
+    Rebase(rebase::Args),
+    #[command(visible_alias = "history")]
     Stat(stat::Args),
 }
 
@@ -39,7 +42,8 @@ pub(crate) fn run(args: &Args, session: &Session) -> CommandResult {
         Verb::New(args) => new::run(args, session, caller),
         Verb::Config(args) => config::run(args, session, caller),
         Verb::Insert(args) => insert::run(args, session, caller),
-        Verb::AddLayer(args) => add_layer::run(args, session, caller),
+        Verb::Append(args) => append::run(args, session, caller),
+        Verb::Rebase(args) => rebase::run(args, caller),
         Verb::Stat(args) => stat::run(args, caller),
     }
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! `conex image add-layer`, `umoci raw add-layer`
+//! `conex image append`, `umoci raw add-layer`
 
 use std::path::PathBuf;
 
@@ -10,12 +10,12 @@ use super::edit_args::{Caller, CompressArgs, HistoryArgs, TargetArgs};
 use crate::error::{CommandError, CommandResult, Context as _};
 use crate::session::Session;
 
-/// Put a tar file on top of an image, as a layer
+/// Put tar files on top of an image, each as a layer
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
-  conex image add-layer --image oci:images:app layer.tar
-  conex image add-layer --image oci:images:app --tag more --compress zstd layer.tar.gz")]
+  conex image append --image oci:images:app layer.tar
+  conex image append --image oci:images:app --tag more --compress zstd layer.tar.gz")]
 pub(crate) struct Args {
     #[command(flatten)]
     target: TargetArgs,
@@ -23,9 +23,9 @@ pub(crate) struct Args {
     compress: CompressArgs,
     #[command(flatten)]
     history: HistoryArgs,
-    /// The archive, as it is or compressed by gzip or zstd
-    #[arg(value_name = "ARCHIVE")]
-    archive: PathBuf,
+    /// The archives, as they are or compressed by gzip or zstd; the last on top
+    #[arg(value_name = "ARCHIVE", required = true)]
+    archives: Vec<PathBuf>,
 }
 
 /// Runs the verb.
@@ -37,9 +37,12 @@ fn add(args: &Args, session: &Session, caller: Caller) -> Result<u8, CommandErro
     let (mut draft, place) = args.target.open(caller)?;
     let layout = Layout::open(&place.layout)?;
     let compression = args.compress.chosen().unwrap_or_else(|| draft.compression());
-    let layer = append_archive(&draft, &layout, &args.archive, compression)?;
-    let verb = if caller == Caller::Umoci { "raw add-layer" } else { "image add-layer" };
-    draft.append(layer, args.history.note(verb, session, caller)?.as_ref());
+    let verb = if caller == Caller::Umoci { "raw add-layer" } else { "image append" };
+    let note = args.history.note(verb, session, caller)?;
+    for archive in &args.archives {
+        let layer = append_archive(&draft, &layout, archive, compression)?;
+        draft.append(layer, note.as_ref());
+    }
     draft.commit(&layout, &place.name)?;
     Ok(0)
 }
