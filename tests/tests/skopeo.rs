@@ -233,3 +233,121 @@ fn a_password_comes_from_stdin_and_goes_to_a_helper() {
     drop(registry);
     sandbox.finish();
 }
+
+/// Every file below a directory, by its path there.
+fn files(top: &Path) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut waiting = vec![top.to_owned()];
+    while let Some(directory) = waiting.pop() {
+        for entry in fs::read_dir(directory).unwrap().flatten() {
+            match entry.file_type().unwrap().is_dir() {
+                true => waiting.push(entry.path()),
+                false => found.push(entry.path().strip_prefix(top).unwrap().display().to_string()),
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+#[test]
+fn sync_brings_what_skopeos_sync_brings() {
+    let both = needs!(Both::new());
+    let registry = needs!(Registry::debian(&both.sandbox));
+    let host = registry.address.as_str();
+    let layout = both.sandbox.layout("layout");
+    for name in ["one", "two", "other"] {
+        layout.add(name, &image(name));
+        both.ours(&[
+            "copy",
+            "-q",
+            &format!("oci:layout:{name}"),
+            &format!("docker://{host}/team/app:v-{name}"),
+        ])
+        .success();
+    }
+    both.ours(&["copy", "-q", "oci:layout:one", &format!("docker://{host}/lib:1")]).success();
+    let digest = both
+        .ours(&["inspect", "--format", "{{.Digest}}", &format!("docker://{host}/lib:1")])
+        .success()
+        .stdout;
+    let list = format!(
+        "{host}:\n  tls-verify: false\n  images:\n    team/app: [v-one]\n    lib:\n      - \"{}\"\n  images-by-tag-regex:\n    team/app: ^v-ot # other\n",
+        digest.trim_end()
+    );
+    fs::write(both.sandbox.work().join("list.yml"), list).unwrap();
+    let repository = format!("{host}/team/app");
+    let one_tag = format!("{repository}:v-two");
+    for words in [
+        &["--src", "docker", "--dest", "dir", "--src-tls-verify=false", &repository][..],
+        &["--src", "docker", "--dest", "dir", "--src-tls-verify=false", "--scoped", &repository],
+        &["--src", "docker", "--dest", "dir", "--src-tls-verify=false", &one_tag],
+        &["--src", "yaml", "--dest", "dir", "list.yml"],
+        &["--src", "yaml", "--dest", "dir", "--scoped", "--all", "list.yml"],
+    ] {
+        let work = both.sandbox.work();
+        for directory in ["ours", "theirs"] {
+            let _ = fs::remove_dir_all(work.join(directory));
+            fs::create_dir(work.join(directory)).unwrap();
+        }
+        both.ours(&[&["sync"], words, &["ours"]].concat()).success();
+        both.theirs(&[&["sync"], words, &["theirs"]].concat()).success();
+        let (ours, theirs) = (files(&work.join("ours")), files(&work.join("theirs")));
+        assert!(!ours.is_empty() && ours == theirs, "{words:?}\n{ours:#?}\n{theirs:#?}");
+    }
+
+    // From a directory to a registry: by both, to two places of it.
+    both.ours(&["sync", "--src", "docker", "--dest", "dir", &repository, "flat"]).success();
+    for (program, place) in [("ours", "by-us"), ("theirs", "by-them")] {
+        let place = format!("{host}/{place}");
+        let words = ["sync", "--src", "dir", "--dest", "docker", "--dest-tls-verify=false", "flat", &place];
+        if program == "ours" { both.ours(&words) } else { both.theirs(&words) }.success();
+    }
+    let tags = |place: &str| {
+        both.agree(&["list-tags", "--tls-verify=false", &format!("docker://{host}/{place}/app")])["Tags"]
+            .clone()
+    };
+    assert_eq!(tags("by-us"), tags("by-them"));
+    drop(registry);
+    both.sandbox.finish();
+}
+
+#[test]
+fn sync_copies_what_is_missing_and_tells_what_fails() {
+    let both = needs!(Both::new());
+    let registry = needs!(Registry::debian(&both.sandbox));
+    let host = registry.address.as_str();
+    both.sandbox.layout("layout").add("one", &image("one"));
+    for name in ["team/app:v-one", "team/app:v-two", "team/app:v-other", "lib:1"] {
+        both.ours(&["copy", "-q", "oci:layout:one", &format!("docker://{host}/{name}")]).success();
+    }
+    let repository = format!("{host}/team/app");
+
+    // What is there is not copied again; what is excluded does not come; a dry run copies nothing.
+    let mirror = format!("{host}/mirror");
+    let sync = ["sync", "--src", "docker", "--dest", "docker", "--exclude", "other", &repository, &mirror];
+    let dry = both
+        .ours(&[&sync[..1], &["--dry-run"], &sync[1..]].concat())
+        .success()
+        .says("Would have synced 2 images");
+    assert!(dry.stderr.contains(&format!("docker://{mirror}/app:v-one")), "{dry}");
+    both.ours(&["inspect", &format!("docker://{mirror}/app:v-one")]).exits(2);
+    assert_eq!(both.ours(&sync).success().stderr.matches("copied docker://").count(), 2);
+    assert_eq!(both.ours(&sync).success().stderr.matches("copied docker://").count(), 0);
+    both.ours(&["inspect", &format!("docker://{mirror}/app:v-other")]).exits(2);
+
+    // One that is missing ends it, or with --keep-going fails it in the end.
+    fs::write(
+        both.sandbox.work().join("list.yml"),
+        format!("{host}:\n  images:\n    none: []\n    lib: ['1', '9']\n"),
+    )
+    .unwrap();
+    let yaml = ["sync", "--src", "yaml", "--dest", "docker", "list.yml", &mirror];
+    both.ours(&yaml).fails();
+    both.ours(&["inspect", &format!("docker://{mirror}/lib:1")]).exits(2);
+    both.ours(&[&yaml[..1], &["--keep-going"], &yaml[1..]].concat()).fails().says("lib:9");
+    both.ours(&["inspect", &format!("docker://{mirror}/lib:1")]).success();
+    both.ours(&["sync", "--src", "dir", "--dest", "dir", "ours", "theirs"]).exits(1).says("not implemented");
+    drop(registry);
+    both.sandbox.finish();
+}

@@ -34,6 +34,7 @@ pub(crate) mod sides;
 pub(crate) mod sign;
 pub(crate) mod start;
 pub(crate) mod stop;
+pub(crate) mod sync;
 pub(crate) mod system;
 pub(crate) mod tag;
 pub(crate) mod wait;
@@ -65,6 +66,7 @@ pub(crate) enum Verb {
     Inspect(inspect::Args),
     Copy(Box<copy::Args>),
     ListTags(list_tags::Args),
+    Sync(Box<sync::Args>),
     Delete(delete::Args),
     Login(login::Args),
     Logout(logout::Args),
@@ -83,7 +85,7 @@ impl Verb {
     pub(crate) fn manner(&self) -> Manner {
         match self {
             Self::Rm(_) | Self::Rmi(_) => Manner::Removal,
-            Self::Copy(_) | Self::ListTags(_) | Self::Delete(_) => Manner::Transfer,
+            Self::Copy(_) | Self::Sync(_) | Self::ListTags(_) | Self::Delete(_) => Manner::Transfer,
             _ => Manner::Engine,
         }
     }
@@ -109,6 +111,7 @@ impl Verb {
             Self::Inspect(args) => inspect::run(args, session),
             Self::Copy(args) => copy::run(args, session, &Platform::host(), true),
             Self::ListTags(args) => list_tags::run(args, session),
+            Self::Sync(args) => sync::run(args, session, &Platform::host()),
             Self::Delete(args) => delete::run(args, session),
             Self::Login(args) => login::run(args, session),
             Self::Logout(args) => logout::run(args, session),

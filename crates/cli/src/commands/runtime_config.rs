@@ -50,7 +50,7 @@ pub(crate) fn run(args: &RuntimeConfigArgs, location: &Location, session: &Sessi
 
 fn write(args: &RuntimeConfigArgs, location: &Location, session: &Session) -> Result<u8, CommandError> {
     let engine = session.engine()?;
-    let source = location.source(&engine, &session.registry(&args.registry)?)?;
+    let source = location.trusted_source(&engine, &session.registry(&args.registry)?, false)?;
     let options = UnpackOptions {
         rootless: args.rootless,
         uid_map: id_map(args.rootless, &args.uid_map, session.environment.uid),

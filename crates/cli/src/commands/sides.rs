@@ -175,8 +175,13 @@ struct DestinationSide {
 impl TwoSides {
     /// The source's, as the client takes it.
     pub(crate) fn source(&self, session: &Session) -> Result<RegistrySettings, CommandError> {
+        self.source_side().settings(session)
+    }
+
+    /// What was said about the source.
+    pub(crate) fn source_side(&self) -> Side {
         let own = self.source.clone();
-        let side = Side {
+        Side {
             registry: RegistryArgs {
                 tls_verify: own.src_tls_verify,
                 creds: own.src_creds,
@@ -189,8 +194,7 @@ impl TwoSides {
             registry_token: own.src_registry_token,
             daemon_host: own.src_daemon_host,
             retry_times: self.retry_times,
-        };
-        side.settings(session)
+        }
     }
 
     /// The destination's, as the client takes it.

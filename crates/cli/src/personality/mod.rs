@@ -6,7 +6,7 @@
 //! |---|---|
 //! | `conex` | itself |
 //! | `podman`, `docker` | itself, in their manner of showing names and versions |
-//! | `skopeo` | all but `sync` and signing |
+//! | `skopeo` | its visible verbs, without sigstore |
 //! | `umoci` | `init`, `new`, `unpack`, `repack`, `insert`, `config`, `tag`, `rm`, `ls`, `stat`, `gc`, `raw` |
 //! | `oci-image-tool` | `create`, `unpack`, `validate` |
 //! | `buildah` | not there yet; it says so |

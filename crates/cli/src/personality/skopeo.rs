@@ -8,7 +8,7 @@ use clap::{Parser, Subcommand};
 use conex_spec::image::Platform;
 
 use super::{Tool, session};
-use crate::commands::{copy, delete, list_tags, login, logout, manifest_digest, remote_inspect, sign};
+use crate::commands::{copy, delete, list_tags, login, logout, manifest_digest, remote_inspect, sign, sync};
 use crate::error::{CommandError, CommandResult, Manner};
 use crate::session::{Globals, Names};
 
@@ -51,6 +51,7 @@ enum Verb {
     Copy(Box<copy::Args>),
     Inspect(remote_inspect::Args),
     ListTags(list_tags::Args),
+    Sync(Box<sync::Args>),
     Delete(delete::Args),
     Login(login::Args),
     Logout(logout::Args),
@@ -72,6 +73,7 @@ impl Tool for Cli {
             Verb::Copy(args) => copy::run(args, &session, &platform, false),
             Verb::Inspect(args) => remote_inspect::run(args, &session, &platform),
             Verb::ListTags(args) => list_tags::run(args, &session),
+            Verb::Sync(args) => sync::run(args, &session, &platform),
             Verb::Delete(args) => delete::run(args, &session),
             Verb::Login(args) => login::run(args, &session),
             Verb::Logout(args) => logout::run(args, &session),
