@@ -97,6 +97,6 @@ fn root_without_its_agent_there_is_no_container() {
     let mut bundle = needs!(Bundle::create(&sandbox.work(), &["true"]));
     bundle.change(|config| notifying(config, Path::new("/no/agent"), true));
     let output = sandbox.runtime(["run", &sandbox.id("a")]).run().exits(1);
-    assert!(output.stderr.contains("hand seccomp notifications to the agent at /no/agent"), "{output}");
+    assert!(output.stderr.contains("failed to connect with seccomp agent at /no/agent: "), "{output}");
     sandbox.finish();
 }
