@@ -10,7 +10,7 @@
 use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::fs::File;
-use std::io::{BufWriter, Read, Write};
+use std::io::{BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use conex_spec::Digest;
@@ -91,11 +91,9 @@ struct Described {
 impl Described {
     fn read(dir: &Dir, walk: &[Descriptor]) -> Result<Self> {
         let name = walk.last().map(mtree_name).unwrap_or_default();
-        let mut file = dir.open_file(&name)?;
+        let file = dir.open_file(&name)?;
         let stat = conex_sys::path::stat(&file)?;
-        let mut text = String::new();
-        file.read_to_string(&mut text).wrap(|| name.clone())?;
-        let was = mtree::parse(&text).wrap(|| name.clone())?;
+        let was = mtree::parse(BufReader::new(file)).wrap(|| name.clone())?;
         let at = Time { sec: stat.st_mtime, nsec: u32::try_from(stat.st_mtime_nsec).unwrap_or(0) };
         Ok(Self { root: dir.open_dir(ROOTFS)?, was, at, name })
     }

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::io::BufRead;
 use std::os::unix::ffi::OsStringExt;
 
 use super::MAX_DEPTH;
@@ -35,10 +36,10 @@ pub(in crate::bundle) struct Facts {
 }
 
 /// Reads a whole description; its root is what `.` says.
-pub(in crate::bundle) fn parse(text: &str) -> Result<Node> {
+pub(in crate::bundle) fn parse(text: impl BufRead) -> Result<Node> {
     let mut parser = Parser::default();
     for (number, line) in text.lines().enumerate() {
-        parser.line(line).wrap(|| format!("line {}", number + 1))?;
+        parser.line(&line?).wrap(|| format!("line {}", number + 1))?;
     }
     while parser.open.len() > 1 {
         parser.close()?;
@@ -176,7 +177,7 @@ mod tests {
                     \x20   odd\\040\\043\\\\n size=2 mode=0 uid=5 tar_time=-3.000000000 sha256digest=ab xattr.user.a\\075=Yg==\n\
                     \n# opt\nopt size=4096 type=dir mode=01777 tar_time=9.000000000\n\
                     \x20   l size=1 type=link mode=0777 link=f\\040g tar_time=1.000000000\n..\n..\n";
-        let root = parse(text).unwrap();
+        let root = parse(text.as_bytes()).unwrap();
         assert_eq!((root.facts.mode, root.children.len()), (0o755, 2));
         let odd = &root.children[&OsString::from("odd #\\n")].facts;
         assert_eq!((odd.size, odd.uid, odd.gid, odd.time, odd.mode), (2, 5, 7, -3, 0));
@@ -189,7 +190,7 @@ mod tests {
     fn what_is_malformed_is_refused() {
         let deep = ". type=dir\n".to_owned() + &"d type=dir\n".repeat(600);
         for text in ["", "..", "file type=file", ". type=dir\na mode=9", ". type=dir\n\\9 type=file", &deep] {
-            assert!(parse(text).is_err(), "{text:?}");
+            assert!(parse(text.as_bytes()).is_err(), "{text:?}");
         }
     }
 }
