@@ -165,7 +165,7 @@ fn skopeo_by_another_name() {
     skopeo(&["copy", "busybox", "oci:x:1"]).exits(1).says("docker://busybox");
     skopeo(&["copy", "dir:x", "oci:x:1"]).exits(2).says("no manifest.json");
     skopeo(&["copy", "sif:x", "oci:x:1"]).exits(1).says("sif:");
-    skopeo(&["sync", "a", "b"]).exits(1).says("copy, inspect and list-tags");
+    skopeo(&["layers", "a"]).exits(1).says("skopeo --help");
     drop(scene.registry);
     scene.sandbox.finish();
 }
@@ -201,7 +201,7 @@ fn umoci_by_another_name() {
     assert_eq!(umoci(&["ls", "--layout", "busybox"]).success().stdout, "latest\n");
     umoci(&["unpack", "--rootless", "--image", "busybox:latest", "bundle"]).exits(1);
     umoci(&["unpack", "--rootless", "--image", "busybox:nothing", "other"]).exits(1).says("nothing");
-    umoci(&["repack", "--image", "busybox:x", "bundle"]).exits(1).says("unpack and list");
+    umoci(&["repack", "--image", "busybox:x", "bundle"]).success();
     drop(scene.registry);
     scene.sandbox.finish();
 }
