@@ -38,7 +38,7 @@ fn every_verb_explains_itself_and_wrong_words_are_told() {
     for verb in VERBS {
         assert!(overview.lines().any(|line| line.trim_start().starts_with(verb)), "{verb}: {overview}");
         let help = sandbox.runtime(["help", verb]).run().success().stdout;
-        assert!(help.starts_with(&format!("conex-runtime {verb}")), "{help}");
+        assert!(help.starts_with(&format!("NAME:\n   conex-runtime {verb} - ")), "{help}");
     }
     assert_eq!(
         sandbox.runtime(["state", "--help"]).run().success().stdout,
@@ -46,7 +46,7 @@ fn every_verb_explains_itself_and_wrong_words_are_told() {
     );
 
     let wrong = sandbox.runtime(["state"]).run().exits(1).says("requires exactly 1 argument(s)");
-    assert!(wrong.stdout.starts_with("Incorrect Usage.\n\nconex-runtime state ID"), "{wrong}");
+    assert!(wrong.stdout.starts_with("Incorrect Usage.\n\nNAME:\n   conex-runtime state - "), "{wrong}");
     sandbox.runtime(["kill"]).run().exits(1).says("requires a minimum of 1 argument(s)");
     sandbox.runtime(["kill", "a", "TERM", "b"]).run().exits(1).says("requires a maximum of 2 argument(s)");
     sandbox.runtime(["exec"]).run().exits(1).says("requires a minimum of 1 argument(s)");
@@ -301,7 +301,12 @@ fn root_exec_adds_capabilities() {
     let sandbox = Sandbox::new();
     let mut bundle = needs!(Bundle::create(&sandbox.work(), &["sleep", "1000"]));
     let id = sandbox.id("a");
-    let sets = |inheritable: Value| json!({ "bounding": ["CAP_KILL"], "effective": ["CAP_KILL"], "permitted": ["CAP_KILL"], "inheritable": inheritable });
+    // What is inheritable must be in the bounding set: capabilities(7).
+    let sets = |inheritable: &[&str]| {
+        let bounding = [&["CAP_KILL"], inheritable].concat();
+        json!({ "bounding": bounding, "effective": ["CAP_KILL"],
+                "permitted": ["CAP_KILL"], "inheritable": inheritable })
+    };
     let caps = |words: &[&str]| {
         let run = sandbox.runtime(["exec"].iter().chain(words).chain(&[
             id.as_str(),
@@ -317,12 +322,12 @@ fn root_exec_adds_capabilities() {
         text.lines().map(number).collect::<Vec<_>>()
     };
     // In the order of /proc: inheritable, permitted, effective, bounding, ambient. KILL is 5, CHOWN is 0.
-    bundle.change(|config| config["process"]["capabilities"] = sets(json!([])));
+    bundle.change(|config| config["process"]["capabilities"] = sets(&[]));
     sandbox.runtime(["run", "-d", &id]).run().success();
     assert_eq!(caps(&[]), [0, 0x20, 0x20, 0x20, 0]);
     assert_eq!(caps(&["--cap", "CAP_CHOWN"]), [0, 0x21, 0x21, 0x21, 0]);
     sandbox.runtime(["delete", "-f", &id]).run().success();
-    bundle.change(|config| config["process"]["capabilities"] = sets(json!(["CAP_CHOWN"])));
+    bundle.change(|config| config["process"]["capabilities"] = sets(&["CAP_CHOWN"]));
     sandbox.runtime(["run", "-d", &id]).run().success();
     assert_eq!(caps(&["--cap", "CAP_CHOWN"]), [1, 0x21, 0x21, 0x21, 1]);
     sandbox.runtime(["delete", "-f", &id]).run().success();
