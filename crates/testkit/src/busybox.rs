@@ -53,19 +53,21 @@ pub fn base_entries() -> Requirement<Vec<Entry>> {
 
 /// The same tree as the image has, in a directory; without root, everything belongs to the caller.
 pub fn rootfs(directory: &Path) -> Requirement {
+    const MADE: &str = "make a root filesystem where there is none";
     for name in ["bin", "dev", "etc", "proc", "root", "sys", "tmp", "usr/bin", "usr/sbin", "sbin", "var/new"]
     {
-        fs::create_dir_all(directory.join(name)).map_err(|error| error.to_string())?;
+        fs::create_dir_all(directory.join(name)).expect(MADE);
     }
     let busybox = directory.join("bin/busybox");
-    fs::copy(program("busybox")?, &busybox).map_err(|error| error.to_string())?;
-    fs::set_permissions(&busybox, fs::Permissions::from_mode(0o755)).map_err(|error| error.to_string())?;
+    fs::copy(program("busybox")?, &busybox).expect(MADE);
+    fs::set_permissions(&busybox, fs::Permissions::from_mode(0o755)).expect(MADE);
     for applet in applets()? {
-        symlink("/bin/busybox", directory.join(applet)).map_err(|error| error.to_string())?;
+        symlink("/bin/busybox", directory.join(applet)).expect(MADE);
     }
-    fs::write(directory.join("etc/passwd"), "root:x:0:0:root:/root:/bin/sh\n").map_err(|e| e.to_string())?;
-    fs::write(directory.join("etc/group"), "root:x:0:\n").map_err(|error| error.to_string())?;
-    fs::write(directory.join("etc/motd"), MOTD).map_err(|error| error.to_string())
+    fs::write(directory.join("etc/passwd"), "root:x:0:0:root:/root:/bin/sh\n").expect(MADE);
+    fs::write(directory.join("etc/group"), "root:x:0:\n").expect(MADE);
+    fs::write(directory.join("etc/motd"), MOTD).expect(MADE);
+    Ok(())
 }
 
 /// Where busybox itself wants its applets, without itself.
