@@ -15,7 +15,6 @@
 //! it read the fifo, is the cgroup frozen. So there is nothing that a killed runtime could leave wrong.
 #![expect(clippy::disallowed_methods, reason = "the state root is the host's")]
 
-use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, File, TryLockError};
 use std::io::ErrorKind as IoErrorKind;
 use std::os::fd::{AsFd, OwnedFd};
@@ -28,62 +27,12 @@ use conex_spec::runtime::{Config, NamespaceKind, State, Status, VERSION};
 use conex_sys::file::Access;
 use conex_sys::path::Dir;
 use conex_sys::{Errno, file, process, procfs, signal};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
-use crate::cgroup::{Cgroup, UnitRecord};
+use crate::cgroup::Cgroup;
+use crate::record::{self, Record};
 use crate::{Error, ErrorKind, Result, Wrap, resctrl};
 
-/// `state.json`. The first keys are runc's, for those who read its files.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Record {
-    pub id: String,
-    /// 0 until the process exists.
-    pub init_process_pid: i32,
-    /// `/proc/<pid>/stat`, field 22.
-    pub init_process_start: u64,
-    pub created: String,
-    pub config: RecordedConfig,
-    pub rootless: bool,
-    /// By controller; v2 has the empty key. Written before the first of them is made.
-    pub cgroup_paths: BTreeMap<String, String>,
-    /// `NEWNET` → `/proc/<pid>/ns/net`.
-    pub namespace_paths: BTreeMap<String, String>,
-    pub external_descriptors: Vec<String>,
-    pub intel_rdt_path: String,
-    pub intel_rdt_mon_path: String,
-    pub conex: Own,
-}
-
-/// What this runtime needs beyond runc's keys.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Own {
-    /// Of this format.
-    pub version: u32,
-    /// A pid and start time mean something during this boot only.
-    pub boot_id: String,
-    /// The cgroup was found empty, so every process in it is the container's.
-    pub owns_cgroup: bool,
-    /// Of systemd, if that made the cgroup. Written before it is asked to.
-    pub unit: Option<UnitRecord>,
-    /// Directories above the cgroup's that were not there, the lowest first. Written before they are made.
-    pub cgroup_parents: Vec<String>,
-    /// The group at `intel_rdt_path` was made for it.
-    pub owns_resctrl: bool,
-}
-
-/// The part of libcontainer's configuration that others look at.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct RecordedConfig {
-    pub rootfs: String,
-    /// `bundle=<path>`, then the annotations as `key=value`.
-    pub labels: Vec<String>,
-    pub rootless_euid: bool,
-}
-
-const FORMAT: u32 = 1;
 /// How long a killed process may take to end. More is a stuck kernel, or a cgroup above that somebody has frozen.
 const PATIENCE_MS: u32 = 10_000;
 const LOOK_AGAIN_MS: u32 = 100;
@@ -208,7 +157,7 @@ impl Container {
 
     /// Writes `state.json`.
     pub fn save(&mut self) -> Result<()> {
-        self.record.conex.version = FORMAT;
+        self.record.conex.version = record::FORMAT;
         if self.record.conex.boot_id.is_empty() {
             self.record.conex.boot_id = procfs::boot_id()?;
         }
@@ -253,20 +202,6 @@ impl Container {
         };
         serde_json::from_slice(&bytes)
             .map_err(|error| Error::new(ErrorKind::Os, format!("read {}: {error}", path.display())))
-    }
-
-    /// Where the container was created from.
-    pub fn bundle(&self) -> &str {
-        self.record.config.labels.iter().find_map(|label| label.strip_prefix("bundle=")).unwrap_or_default()
-    }
-
-    /// The annotations of the configuration.
-    pub fn annotations(&self) -> BTreeMap<String, String> {
-        let pairs = self.record.config.labels.iter().filter_map(|label| label.split_once('='));
-        pairs
-            .filter(|(key, _)| *key != "bundle")
-            .map(|(key, value)| (key.to_owned(), value.to_owned()))
-            .collect()
     }
 
     /// The first process, if it is there: the pidfd of just that one.
@@ -325,8 +260,8 @@ impl Container {
             id: self.record.id.clone(),
             status,
             pid: Some(if status == Status::Stopped { 0 } else { self.record.init_process_pid }),
-            bundle: self.bundle().to_owned(),
-            annotations: self.annotations(),
+            bundle: self.record.bundle().to_owned(),
+            annotations: self.record.annotations(),
         }
     }
 

@@ -86,7 +86,7 @@ pub(crate) fn exec(runtime: &Runtime, id: &str, entry: &Entry) -> Result<i32> {
     let foreground = if entry.detach { None } else { Some(Foreground::new()?) };
     let request = Request {
         id: id.to_owned(),
-        bundle: container.bundle().to_owned(),
+        bundle: container.record.bundle().to_owned(),
         preserve_fds: entry.preserve_fds,
         sockets: entry.sockets,
         ..Request::default()

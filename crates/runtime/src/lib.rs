@@ -36,6 +36,7 @@ mod pause;
 pub mod plan;
 mod protect;
 mod ps;
+pub mod record;
 mod resctrl;
 mod run;
 pub mod seccomp;

@@ -33,7 +33,8 @@ use crate::{Error, ErrorKind, Result, Wrap, bundle, create, exec, sources};
 /// `mounts add`: each mount of a file, in order. Sources are as in config.json: relative ones are of the bundle.
 pub(crate) fn add(runtime: &Runtime, id: &str, file: &str) -> Result<()> {
     let (container, config, mounts) = read(runtime, id, file, validate_mounts)?;
-    let request = Request { id: id.to_owned(), bundle: container.bundle().to_owned(), ..Request::default() };
+    let request =
+        Request { id: id.to_owned(), bundle: container.record.bundle().to_owned(), ..Request::default() };
     let plan = plan_mounts(&config, &mounts, &request, &create::find_out(runtime)?)
         .map_err(|error| bundle::not_to_be_had(error, "", Path::new(file)))?;
     walk(&container, &config, &plan)

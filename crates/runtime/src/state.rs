@@ -37,10 +37,10 @@ impl Report {
             id: record.id.clone(),
             pid: if status == Status::Stopped { 0 } else { record.init_process_pid },
             status,
-            bundle: container.bundle().to_owned(),
+            bundle: container.record.bundle().to_owned(),
             rootfs: record.config.rootfs.clone(),
             created: record.created.clone(),
-            annotations: container.annotations(),
+            annotations: container.record.annotations(),
             owner: String::new(),
         })
     }

@@ -26,7 +26,7 @@ use serde::Serialize;
 
 pub(crate) use stats::IntelRdtStats;
 
-use crate::container::Record;
+use crate::record::Record;
 use crate::{Error, ErrorKind, Result, Wrap};
 
 /// What a container asks for; part of the plan.

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::read;
 use crate::Result;
-use crate::container::Record;
+use crate::record::Record;
 
 /// Empty for a container without intelRdt.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
