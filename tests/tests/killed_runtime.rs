@@ -310,7 +310,10 @@ fn root_an_error_at_any_call_makes_no_weaker_container() {
             assert!(is_clear(&output), "{at}\n{output}");
         } else {
             borne += 1;
-            assert_eq!(output.stdout, whole.stdout, "{at}: another container\n{}", output.stderr);
+            // A poststart hook that fails ends the container in the midst of its words; those it had are the same.
+            let end = whole.stdout.len();
+            let end = if output.status.success() { end } else { end.min(output.stdout.len()) };
+            assert_eq!(output.stdout, whole.stdout[..end], "{at}: another container\n{}", output.stderr);
         }
         // What fails at the end of a `run` can leave the container, never without a word.
         assert!(!output.status.success() || scene.status(&id).is_none(), "{at}\n{output}");
