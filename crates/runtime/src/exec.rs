@@ -11,7 +11,6 @@ use std::path::{Path, PathBuf};
 
 use conex_spec::runtime::{Config, NamespaceKind, Process, Status, User};
 use conex_sys::namespace;
-use conex_sys::procfs::Procfs;
 use conex_sys::{Errno, file, process, signal, socket};
 
 use crate::cgroup::{Cgroup, Entrance, Layout};
@@ -171,21 +170,13 @@ fn enter(
     let flags = namespaces_of(container, config)?;
     let (outside, inside) = console::ends(plan, entry.console_socket.as_deref())?;
     let inherited = Inherited {
-        start: None,
-        last_words: None,
         console: inside,
         entrance: match cgroup.directory_to_be_born_in() {
             Some(_) => Entrance::default(),
             None => cgroup.entrance().wrap(|| "cgroup")?,
         },
-        sources: Vec::new(),
-        proc: Procfs::of_host()?,
-        state: container.state(Status::Running),
-        stays_dumpable: false,
-        ignored: signal::ignored(),
-        becomes_root: config.has_namespace(NamespaceKind::User),
-        enters_root: true,
         clock: entry.trace.clock(),
+        ..Inherited::entering(container, config)?
     };
     let birth = Birth {
         join: Join::Process(target, flags),

@@ -14,13 +14,9 @@
 use std::os::fd::AsFd;
 use std::path::Path;
 
-use conex_spec::runtime::{
-    Config, Mount, NamespaceKind, Status, Violation, validate_destinations, validate_mounts,
-};
-use conex_sys::procfs::Procfs;
-use conex_sys::{process, signal};
+use conex_spec::runtime::{Config, Mount, Violation, validate_destinations, validate_mounts};
+use conex_sys::process;
 
-use crate::cgroup::Entrance;
 use crate::cli::Runtime;
 use crate::container::Container;
 use crate::init::{self, Inherited};
@@ -60,20 +56,8 @@ fn read(
 /// All steps, or up to the first that fails: what was done before it stays, and the error says which it was.
 fn walk(container: &Container, config: &Config, plan: &Plan) -> Result<()> {
     let target = container.init()?.ok_or_else(|| Error::new(ErrorKind::State, "container not running"))?;
-    let inherited = Inherited {
-        start: None,
-        last_words: None,
-        console: None,
-        entrance: Entrance::default(),
-        sources: sources::open_all(plan, &Trace::default())?,
-        proc: Procfs::of_host()?,
-        state: container.state(Status::Running),
-        stays_dumpable: false,
-        ignored: signal::ignored(),
-        becomes_root: config.has_namespace(NamespaceKind::User),
-        enters_root: true,
-        clock: None,
-    };
+    let sources = sources::open_all(plan, &Trace::default())?;
+    let inherited = Inherited { sources, ..Inherited::entering(container, config)? };
     let birth = Birth {
         join: Join::Process(target, exec::namespaces_of(container, config)?),
         undumpable: true,

@@ -29,13 +29,14 @@ use std::io::Write as _;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use conex_spec::runtime::{NamespaceKind, State, Status};
+use conex_spec::runtime::{Config, NamespaceKind, State, Status};
 use conex_sys::namespace::{self, Kind};
 use conex_sys::path::{Dir, Root};
 use conex_sys::procfs::Procfs;
 use conex_sys::{credentials, network, process, sched, seccomp, signal, socket};
 
 use crate::cgroup::Entrance;
+use crate::container::Container;
 use crate::plan::{AfterClone, HookMoment, Plan, Question, SeccompStep, Step};
 use crate::sync::{Channel, Message};
 use crate::trace::{Clock, Span};
@@ -74,6 +75,24 @@ pub(crate) struct Inherited {
 }
 
 impl Inherited {
+    /// For a process that enters a container which is there, in its cgroup or none, and does not wait for a start.
+    pub(crate) fn entering(container: &Container, config: &Config) -> Result<Self> {
+        Ok(Self {
+            start: None,
+            last_words: None,
+            console: None,
+            entrance: Entrance::default(),
+            sources: Vec::new(),
+            proc: Procfs::of_host()?,
+            state: container.state(Status::Running),
+            stays_dumpable: false,
+            ignored: signal::ignored(),
+            becomes_root: config.has_namespace(NamespaceKind::User),
+            enters_root: true,
+            clock: None,
+        })
+    }
+
     /// All that stays open in the new process.
     pub(crate) fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
         let owned = self.sources.iter().chain(&self.start).chain(&self.console);
