@@ -4,14 +4,13 @@
 use std::path::PathBuf;
 
 use clap::Subcommand;
-use conex_engine::images::bundle::{
-    IdMapping, UnpackOptions, create_over_layers, lay_out_layers, unpack, unpack_rootfs,
-};
+use conex_engine::images::bundle::{create_over_layers, lay_out_layers, unpack, unpack_rootfs};
 use conex_engine::overlay;
 use conex_engine::transport::Location;
 use conex_spec::image::Platform;
 
 use super::image::edit_args::Caller;
+use super::mapping::MapArgs;
 use super::repack::{self, RepackArgs};
 use super::runtime_config::{self, RuntimeConfigArgs};
 use crate::error::{CommandError, CommandResult, Context as _};
@@ -89,12 +88,8 @@ pub(crate) struct UnpackArgs {
     /// Without privileges: all files belong to you
     #[arg(long)]
     rootless: bool,
-    /// Shift user ids: CONTAINER:HOST[:COUNT]
-    #[arg(long, value_name = "MAP", value_parser = parse_mapping)]
-    uid_map: Vec<IdMapping>,
-    /// Shift group ids: CONTAINER:HOST[:COUNT]
-    #[arg(long, value_name = "MAP", value_parser = parse_mapping)]
-    gid_map: Vec<IdMapping>,
+    #[command(flatten)]
+    map: MapArgs,
     /// Write through links to directories rather than replace them
     #[arg(long)]
     keep_dirlinks: bool,
@@ -106,16 +101,6 @@ pub(crate) struct UnpackArgs {
     bundle: PathBuf,
     #[command(flatten)]
     registry: RegistryArgs,
-}
-
-/// Reads `CONTAINER:HOST[:COUNT]`.
-pub(crate) fn parse_mapping(text: &str) -> Result<IdMapping, String> {
-    let numbers: Option<Vec<u32>> = text.split(':').map(|number| number.parse().ok()).collect();
-    match numbers.as_deref() {
-        Some(&[container_id, host_id]) => Ok(IdMapping { container_id, host_id, size: 1 }),
-        Some(&[container_id, host_id, size]) => Ok(IdMapping { container_id, host_id, size }),
-        _ => Err(format!("{text:?} is not CONTAINER:HOST[:COUNT]")),
-    }
 }
 
 /// Runs the verb.
@@ -180,14 +165,6 @@ pub(crate) enum Goal {
     Rootfs,
 }
 
-/// What was asked for; without privileges and a wish, root in the container is the caller.
-pub(crate) fn id_map(rootless: bool, asked: &[IdMapping], caller: u32) -> Vec<IdMapping> {
-    if rootless && asked.is_empty() {
-        return vec![IdMapping { container_id: 0, host_id: caller, size: 1 }];
-    }
-    asked.to_vec()
-}
-
 fn unpack_image(
     args: &UnpackArgs,
     location: &Location,
@@ -200,13 +177,7 @@ fn unpack_image(
     }
     let engine = session.engine()?;
     let source = location.trusted_source(&engine, &session.registry(&args.registry)?, false)?;
-    let environment = &session.environment;
-    let options = UnpackOptions {
-        rootless: args.rootless,
-        uid_map: id_map(args.rootless, &args.uid_map, environment.uid),
-        gid_map: id_map(args.rootless, &args.gid_map, environment.gid),
-        keep_dirlinks: args.keep_dirlinks,
-    };
+    let options = args.map.options(args.rootless, &session.environment, args.keep_dirlinks);
     let platform = args.platform.clone().unwrap_or_else(Platform::host);
     match goal {
         Goal::Bundle => unpack(source.as_ref(), &platform, &args.bundle, &options)?,

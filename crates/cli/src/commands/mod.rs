@@ -19,6 +19,7 @@ pub(crate) mod login;
 pub(crate) mod logout;
 pub(crate) mod logs;
 pub(crate) mod manifest_digest;
+mod mapping;
 pub(crate) mod platform;
 pub(crate) mod ps;
 pub(crate) mod pull;

@@ -3,11 +3,11 @@
 
 use std::path::PathBuf;
 
-use conex_engine::images::bundle::{IdMapping, UnpackOptions, write_runtime_config};
+use conex_engine::images::bundle::write_runtime_config;
 use conex_engine::transport::Location;
 use conex_spec::image::Platform;
 
-use super::bundle::{id_map, parse_mapping};
+use super::mapping::MapArgs;
 use crate::error::{CommandError, CommandResult, Context as _};
 use crate::session::{RegistryArgs, Session};
 
@@ -27,12 +27,8 @@ pub(crate) struct RuntimeConfigArgs {
     /// For a runtime without privileges
     #[arg(long)]
     rootless: bool,
-    /// Shift user ids: CONTAINER:HOST[:COUNT]
-    #[arg(long, value_name = "MAP", value_parser = parse_mapping)]
-    uid_map: Vec<IdMapping>,
-    /// Shift group ids: CONTAINER:HOST[:COUNT]
-    #[arg(long, value_name = "MAP", value_parser = parse_mapping)]
-    gid_map: Vec<IdMapping>,
+    #[command(flatten)]
+    map: MapArgs,
     /// The image's platform: OS/ARCH[/VARIANT]
     #[arg(long, value_name = "PLATFORM", value_parser = super::platform::parse_platform)]
     platform: Option<Platform>,
@@ -51,12 +47,7 @@ pub(crate) fn run(args: &RuntimeConfigArgs, location: &Location, session: &Sessi
 fn write(args: &RuntimeConfigArgs, location: &Location, session: &Session) -> Result<u8, CommandError> {
     let engine = session.engine()?;
     let source = location.trusted_source(&engine, &session.registry(&args.registry)?, false)?;
-    let options = UnpackOptions {
-        rootless: args.rootless,
-        uid_map: id_map(args.rootless, &args.uid_map, session.environment.uid),
-        gid_map: id_map(args.rootless, &args.gid_map, session.environment.gid),
-        keep_dirlinks: false,
-    };
+    let options = args.map.options(args.rootless, &session.environment, false);
     let platform = args.platform.clone().unwrap_or_else(Platform::host);
     write_runtime_config(source.as_ref(), &platform, &args.file, args.rootfs.as_deref(), &options)?;
     Ok(0)

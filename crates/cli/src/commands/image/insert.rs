@@ -3,13 +3,12 @@
 
 use std::path::{Path, PathBuf};
 
-use conex_engine::images::bundle::IdMapping;
 use conex_engine::images::layer::{apply::Owner, pack};
 use conex_engine::images::layout::Layout;
 use conex_engine::images::mutate::{Content, insert};
 
 use super::edit_args::{Caller, CompressArgs, HistoryArgs, TargetArgs};
-use crate::commands::bundle::parse_mapping;
+use crate::commands::mapping::MapArgs;
 use crate::error::{CommandError, CommandResult, Context as _};
 use crate::session::Session;
 
@@ -34,12 +33,8 @@ pub(crate) struct Args {
     /// Without privileges: all files become root's, unless they note other owners
     #[arg(long)]
     rootless: bool,
-    /// Shift user ids: CONTAINER:HOST[:COUNT]
-    #[arg(long, value_name = "MAP", value_parser = parse_mapping)]
-    uid_map: Vec<IdMapping>,
-    /// Shift group ids: CONTAINER:HOST[:COUNT]
-    #[arg(long, value_name = "MAP", value_parser = parse_mapping)]
-    gid_map: Vec<IdMapping>,
+    #[command(flatten)]
+    map: MapArgs,
     #[command(flatten)]
     compress: CompressArgs,
     #[command(flatten)]
@@ -78,9 +73,10 @@ fn content(args: &Args) -> Result<(Content, &Path), CommandError> {
 }
 
 fn owner(args: &Args) -> Owner {
-    match args.uid_map.is_empty() && args.gid_map.is_empty() {
+    let (uid, gid) = (&args.map.uid_map, &args.map.gid_map);
+    match uid.is_empty() && gid.is_empty() {
         _ if args.rootless => Owner::Caller,
         true => Owner::Keep,
-        false => Owner::Map { uid: args.uid_map.clone(), gid: args.gid_map.clone() },
+        false => Owner::Map { uid: uid.clone(), gid: gid.clone() },
     }
 }
