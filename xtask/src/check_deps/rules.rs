@@ -15,7 +15,8 @@ pub const ARROWS: &[(&str, &[&str])] = &[
     ("conex-registry", &["conex-image", "conex-spec"]),
     ("conex-serve", &["conex-image", "conex-spec"]),
     ("conex-engine", &["conex-image", "conex-registry", "conex-spec", "conex-sys"]),
-    ("conex", &["conex-engine", "conex-serve", "conex-spec"]),
+    ("conex-build", &["conex-engine", "conex-image", "conex-spec", "conex-sys"]),
+    ("conex", &["conex-build", "conex-engine", "conex-serve", "conex-spec"]),
 ];
 
 /// Crates that never ship: the measuring, the fuzzing, the test kit, the black-box tests, this.

@@ -27,7 +27,13 @@ const PROMISES: [Promise; 5] = [
     },
     Promise {
         name: "no I/O (4)",
-        rooms: &["crates/spec/src", "crates/runtime/src/plan", "crates/runtime/src/seccomp"],
+        rooms: &[
+            "crates/spec/src",
+            "crates/runtime/src/plan",
+            "crates/runtime/src/seccomp",
+            "crates/build/src/containerfile",
+            "crates/build/src/graph",
+        ],
         words: &[
             "fs::",
             "File::",
@@ -49,6 +55,7 @@ const PROMISES: [Promise; 5] = [
             "crates/registry/src",
             "crates/serve/src",
             "crates/engine/src",
+            "crates/build/src",
             "crates/runtime/src",
         ],
         words: &["env::var", "env::home_dir", "env::temp_dir", "env::current_dir"],
@@ -59,7 +66,13 @@ const PROMISES: [Promise; 5] = [
     },
     Promise {
         name: "whole files or none (9)",
-        rooms: &["crates/image/src", "crates/engine/src", "crates/serve/src", "crates/runtime/src"],
+        rooms: &[
+            "crates/image/src",
+            "crates/engine/src",
+            "crates/build/src",
+            "crates/serve/src",
+            "crates/runtime/src",
+        ],
         words: &["fs::write(", "File::create(", ".create(true)", ".truncate(true)"],
         except: &[
             ("crates/engine/src/container/directory.rs", "an empty file to lock"),

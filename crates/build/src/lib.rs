@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: Apache-2.0
+//! From a Containerfile, or from a working container that a script changes, to an image.
+//!
+//! ```text
+//!  containerfile: text ─► instructions with spans ─► graph: stages and steps, merged, unused ones left out   (pure)
+//!                                                      │
+//!  container: from ─► run · copy · add · config ─► commit: the overlay's upper directory is the new layer    (does)
+//! ```
+//! Parses and plans without I/O, then executes on top of the engine. Reads neither the environment nor `$HOME`, and
+//! prints nothing.
+#![forbid(unsafe_code)]
+#![warn(missing_docs)]
+
+pub mod containerfile;
+
+pub use conex_engine::{Error, ErrorKind, Result, Wrap};
