@@ -124,7 +124,8 @@ fn store(
         draft.note(options.note.as_ref());
     } else {
         let compression = options.compression.unwrap_or_else(|| draft.compression());
-        let pack = pack::Options { owner: meta.owner(), latest: options.latest };
+        let times = options.latest.map_or(pack::Times::Kept, pack::Times::AtMost);
+        let pack = pack::Options { owner: meta.owner(), times };
         let packer = Packer::new(draft.new_layer(layout, compression)?, pack);
         let layer = pack_changes(packer, &tree.root, changes).wrap(|| ROOTFS)?;
         draft.append(layer, options.note.as_ref());

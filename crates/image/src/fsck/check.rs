@@ -70,6 +70,33 @@ impl Fsck<'_> {
         }
     }
 
+    /// Every layer that was made here still gives the blob that it stands for.
+    pub(super) fn made_layers(&mut self) -> Result<()> {
+        for entry in self.store.layers.entries()? {
+            let Some(key) = parse(Algorithm::Sha256, &entry.name) else { continue };
+            // A record that cannot be read is told of with the layers.
+            let Ok(Some(record)) = self.store.layer_record(&key) else { continue };
+            let same_privileges = record.userxattr != self.store.privileges()?.trusted;
+            let Some(packed) = record.packed else { continue };
+            if !same_privileges {
+                // What it would give cannot be told from here.
+                self.good.insert(key);
+                continue;
+            }
+            match self.store.check_packed(&key, &packed) {
+                Ok(None) => drop(self.good.insert(key)),
+                Ok(Some(what)) => self.wrong_layer(&key, Class::LayerContent, what)?,
+                Err(error) => self.wrong_layer(&key, Class::LayerContent, error.to_string())?,
+            }
+        }
+        Ok(())
+    }
+
+    fn wrong_layer(&mut self, key: &Digest, class: Class, what: String) -> Result<()> {
+        let at = format!("layers/sha256/{}", key.hex());
+        self.wrong(class, at, what, |store| store.remove_layer(OsStr::new(key.hex())))
+    }
+
     /// Everything below a descriptor is here and makes sense.
     pub(super) fn closure(&self, descriptor: &Descriptor, depth: usize) -> Wrong<()> {
         let malformed = |error: Error| (Class::Malformed, error.wrap(&descriptor.digest));
@@ -135,8 +162,7 @@ impl Fsck<'_> {
                 Err(error) => Some((Class::IncompleteLayer, error.to_string())),
             };
             if let Some((class, what)) = found {
-                let remove = |store: &Store| store.remove_layer(OsStr::new(key.hex()));
-                self.wrong(class, at, what, remove)?;
+                self.wrong_layer(&key, class, what)?;
             }
         }
         Ok(())
@@ -151,6 +177,9 @@ impl Fsck<'_> {
         if record.below.is_empty() && record.diff_id.0 != *key {
             let what = format!("{RECORD} says that it is {}", record.diff_id);
             return Ok(Some((Class::LayerContent, what)));
+        }
+        if record.packed.is_some() {
+            return Ok(None);
         }
         // Without the blob there is nothing to compare with; whether it must be here, the names say.
         let comparable = self.good.contains(&record.blob) && record.userxattr != store.privileges()?.trusted;
@@ -184,7 +213,7 @@ impl Fsck<'_> {
     /// What no name leads to, and what dead processes have left.
     pub(super) fn garbage(&mut self) -> Result<()> {
         for digest in &self.good {
-            if !self.reachable.blobs.contains(digest) {
+            if !self.reachable.blobs.contains(digest) && self.store.blobs.size(digest)?.is_some() {
                 self.report.garbage.push(format!("blobs/{}/{}", digest.algorithm().name(), digest.hex()));
             }
         }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Checks every invariant of a store, collects all violations, mends on request. Every test of a store ends in it.
 //!
-//! Blobs are hashed. Unpacked layers are unpacked again beside themselves and compared, file by file. Names are
-//! followed down to the last blob.
+//! Blobs are hashed. Unpacked layers are unpacked again beside themselves and compared, file by file; layers that were made
+//! here are packed again and hashed. Names are followed down to the last blob.
 
 mod check;
 
@@ -107,6 +107,7 @@ pub fn fsck(store: &Store, options: FsckOptions) -> Result<Report> {
     };
     fsck.layout()?;
     fsck.blobs()?;
+    fsck.made_layers()?;
     fsck.names()?;
     fsck.layers()?;
     fsck.garbage()?;

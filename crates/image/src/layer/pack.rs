@@ -18,10 +18,11 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use conex_sys::path::{Dir, FileType, Stat, device_number};
+use serde::{Deserialize, Serialize};
 
 use super::apply::{Owner, ROOTLESS_XATTR, read_rootless};
 use super::tar::{Entry, Kind, Time, Writer, Xattr};
-use super::unlock;
+use super::{unlock, upper};
 use crate::{Error, ErrorKind, Result, Wrap};
 
 /// What names of whiteouts begin with.
@@ -33,8 +34,31 @@ const OPAQUE: &str = ".wh..wh..opq";
 pub struct Options {
     /// How owners on disk came about: they are mapped back.
     pub owner: Owner,
-    /// Later times become this one (seconds since 1970).
-    pub latest: Option<i64>,
+    /// What becomes of times.
+    pub times: Times,
+}
+
+/// What becomes of files' times; in seconds since 1970.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Times {
+    /// They stay.
+    #[default]
+    Kept,
+    /// Later ones become this one.
+    AtMost(i64),
+    /// All become this one.
+    All(i64),
+}
+
+impl Times {
+    fn apply(self, time: i64) -> i64 {
+        match self {
+            Self::Kept => time,
+            Self::AtMost(latest) => time.min(latest),
+            Self::All(time) => time,
+        }
+    }
 }
 
 /// A layer under way.
@@ -42,6 +66,8 @@ pub struct Options {
 pub struct Packer<W> {
     writer: Writer<W>,
     options: Options,
+    /// The names of attributes are overlayfs'.
+    overlay: bool,
     /// Files with several names, by device and inode: the first name.
     links: HashMap<(u64, u64), PathBuf>,
 }
@@ -49,7 +75,12 @@ pub struct Packer<W> {
 impl<W: Write> Packer<W> {
     /// Nothing packed yet.
     pub fn new(output: W, options: Options) -> Self {
-        Self { writer: Writer::new(output), options, links: HashMap::new() }
+        Self { writer: Writer::new(output), options, overlay: false, links: HashMap::new() }
+    }
+
+    /// The same, for files that lie there in overlay form.
+    pub(crate) fn of_overlay(output: W, options: Options) -> Self {
+        Self { overlay: true, ..Self::new(output, options) }
     }
 
     /// Adds the file `name` of `dir` as `path`. What tar has no word for, a socket, is left out.
@@ -146,8 +177,10 @@ impl<W: Write> Packer<W> {
             (uid, gid) = noted.and_then(|xattr| read_rootless(&xattr.value)).unwrap_or((uid, gid));
             xattrs.retain(|xattr| xattr.name != ROOTLESS_XATTR);
         }
-        let sec = self.options.latest.map_or(stat.st_mtime, |latest| stat.st_mtime.min(latest));
-        let mtime = Time { sec, nsec: 0 };
+        if self.overlay {
+            xattrs = xattrs.into_iter().filter_map(in_image).collect();
+        }
+        let mtime = Time { sec: self.options.times.apply(stat.st_mtime), nsec: 0 };
         Ok(Entry {
             path: path.to_owned(),
             kind,
@@ -200,6 +233,11 @@ fn refuse_whiteout(path: &Path) -> Result<()> {
     }
     let message = format!("{path:?}: a layer has no word for a file whose name begins with {WHITEOUT}");
     Err(Error::new(ErrorKind::Unsupported, message).with_hint("rename or remove it, or mask its path"))
+}
+
+/// An attribute in overlay form, as the image has it.
+fn in_image(Xattr { name, value }: Xattr) -> Option<Xattr> {
+    upper::unescaped(&name).map(|name| Xattr { name, value })
 }
 
 /// In the order of their names. What belongs to the host is left out, and so is an empty value, which an extended header

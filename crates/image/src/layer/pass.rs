@@ -46,7 +46,8 @@ pub(crate) struct Drain {
     hasher: Option<Hasher>,
 }
 
-fn pipe(hasher: Option<Hasher>) -> (Feed, Drain) {
+/// A pipe between two threads; with a hasher it knows at the end what has passed.
+pub(crate) fn pipe(hasher: Option<Hasher>) -> (Feed, Drain) {
     let (full_sender, full) = sync_channel(DEPTH);
     let (empty, empty_receiver) = channel();
     let feed = Feed { full: full_sender, empty: empty_receiver, stopped: false };
@@ -76,15 +77,60 @@ impl Feed {
     }
 
     /// Says that all has been sent. A pipe that is dropped without it is broken.
-    fn end(self) {
+    pub(crate) fn end(self) {
         // The reader may have stopped; then it does not care.
         let _ = self.full.send(Vec::new());
     }
 }
 
+/// A [`Feed`] to write to.
+pub(crate) struct Writer {
+    feed: Feed,
+    buffer: Vec<u8>,
+    len: usize,
+}
+
+impl Writer {
+    /// Writes to `feed`.
+    pub(crate) fn new(feed: Feed) -> Self {
+        let buffer = feed.buffer();
+        Self { feed, buffer, len: 0 }
+    }
+
+    /// Says that all has been written. Without it the pipe is broken.
+    pub(crate) fn end(mut self) {
+        self.pass_on();
+        self.feed.end();
+    }
+
+    fn pass_on(&mut self) {
+        self.feed.send(std::mem::take(&mut self.buffer), self.len);
+        (self.buffer, self.len) = (self.feed.buffer(), 0);
+    }
+}
+
+impl io::Write for Writer {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.feed.is_stopped() {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        }
+        let len = bytes.len().min(self.buffer.len() - self.len);
+        self.buffer[self.len..self.len + len].copy_from_slice(&bytes[..len]);
+        self.len += len;
+        if self.len == self.buffer.len() {
+            self.pass_on();
+        }
+        Ok(len)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 impl Drain {
     /// The digest of everything that was sent. Reads what is left: behind an archive's end there may be padding.
-    fn finish(mut self) -> Result<Digest> {
+    pub(crate) fn finish(mut self) -> Result<Digest> {
         while !self.ended {
             let len = self.fill_buf()?.len();
             self.consume(len);

@@ -37,7 +37,8 @@ pub(crate) struct Reachable {
 }
 
 impl Store {
-    /// Removes all content that no name and no digest of `keep` leads to, and what killed processes left.
+    /// Removes all content that no name and no digest of `keep` leads to, and what killed processes left. `keep` are
+    /// manifests, and layers by their diff_id.
     /// `Busy` while anyone holds [`super::Shared`].
     pub fn gc(&self, keep: &[Digest]) -> Result<GcReport> {
         let _alone = self.own()?;
@@ -46,7 +47,8 @@ impl Store {
             self.mark(&root, &mut reachable, 0).wrap(|| format!("gc: {}", root.digest))?;
         }
         for digest in keep {
-            if let Some(size) = self.blob_size(digest)? {
+            reachable.layers.insert(digest.clone());
+            if let Some(size) = self.blobs.size(digest)? {
                 let root = self.guess(digest, size)?;
                 self.mark(&root, &mut reachable, 0).wrap(|| format!("gc: {digest}"))?;
             }
@@ -75,7 +77,7 @@ impl Store {
         if !new || depth > MAX_DEPTH || !manifest::is_manifest(&root.media_type) {
             return Ok(());
         }
-        if self.blob_size(&root.digest)?.is_none() {
+        if self.blobs.size(&root.digest)?.is_none() {
             return Ok(());
         }
         let raw = RawManifest { descriptor: root.clone(), bytes: self.blobs.read(root)? };

@@ -23,6 +23,7 @@ use conex_sys::path::Dir;
 use serde::{Deserialize, Serialize};
 
 use super::Store;
+use super::made::Packed;
 use crate::layer::apply::{Applied, Below, Form, Limits, Options, Owner, Tree};
 use crate::layer::pass::{Drain, pass, stream};
 use crate::layout::blob::Ingest;
@@ -54,6 +55,9 @@ pub(crate) struct Record {
     /// For a twin: what it lies on, top first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) below: Vec<Digest>,
+    /// For a layer that was made here, and whose blob is not stored: how to get it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) packed: Option<Packed>,
 }
 
 /// What we may do to files, found out by trying.
@@ -312,6 +316,7 @@ impl Staged<'_> {
             lower_links: self.applied.lower_links,
             userxattr: self.staging.userxattr,
             below,
+            packed: None,
         };
         let store = self.staging.store;
         let ingest = store.blobs.ingest_dir();

@@ -6,7 +6,8 @@
 //!   oci-layout                   flock on it: serialises changes of index.json
 //!   index.json                   names, as org.opencontainers.image.ref.name = full canonical reference
 //!   blobs/sha256/<hex>           raw manifests, configurations, compressed layers
-//!   layers/sha256/<hex>/         by diff_id (or chain id, see `layers`): layer.json and diff/, ready for overlayfs
+//!   layers/sha256/<hex>/         by diff_id (or chain id, see `layers`): layer.json and diff/, ready for overlayfs;
+//!                                one that was made here is its blob's source (see `made`)
 //!   ingest/                      partial downloads and unfinished layers, each locked by who works on it
 //! ```
 //! No byte enters but through the verifying reader. All locks are the kernel's (flock): a killed process leaves
@@ -14,6 +15,7 @@
 
 pub(crate) mod gc;
 pub(crate) mod layers;
+pub(crate) mod made;
 mod port;
 mod upload;
 
@@ -35,6 +37,7 @@ use crate::transfer::{BlobReader, RawManifest, Silent, Source};
 use crate::{Error, ErrorKind, Image, Result, Wrap};
 
 pub use gc::GcReport;
+pub use made::Made;
 pub use port::{StoreSink, StoreSource};
 pub use upload::Upload;
 
@@ -184,9 +187,12 @@ impl Store {
         })
     }
 
-    /// The size of a blob, where it is here whole and verified.
+    /// The size of a blob, where it is here whole and verified, or can be made of a layer.
     pub fn blob_size(&self, digest: &Digest) -> Result<Option<u64>> {
-        self.blobs.size(digest)
+        match self.blobs.size(digest)? {
+            None => Ok(self.packed(digest)?.map(|packed| packed.size)),
+            size => Ok(size),
+        }
     }
 
     /// Whether the blob is here, whole and verified.
@@ -194,8 +200,11 @@ impl Store {
         Ok(self.blob_size(digest)?.is_some())
     }
 
-    /// Opens a blob for reading.
+    /// Opens a blob for reading. A layer that was made here becomes a blob with that.
     pub fn open_blob(&self, digest: &Digest) -> Result<File> {
+        if self.blobs.size(digest)?.is_none() && self.packed(digest)?.is_some() {
+            self.write_blob(digest)?;
+        }
         self.blobs.open(digest)
     }
 
@@ -259,9 +268,16 @@ impl Store {
         }
     }
 
-    /// Removes a blob that nothing needs any more (`DELETE` of a registry).
+    /// Removes a blob that nothing needs any more (`DELETE` of a registry), and the layer that it could be made of.
     pub fn remove_blob(&self, digest: &Digest) -> Result<()> {
-        self.blobs.remove(digest)
+        if self.packed(digest)?.is_none() {
+            return self.blobs.remove(digest);
+        }
+        self.remove_layer(digest.hex().as_ref())?;
+        match self.blobs.size(digest)? {
+            None => Ok(()),
+            Some(_) => self.blobs.remove(digest),
+        }
     }
 
     /// The image below a descriptor of this store.
@@ -291,7 +307,11 @@ impl Source for Contents<'_> {
     }
 
     fn open_blob(&self, descriptor: &Descriptor, offset: u64) -> Result<BlobReader> {
-        crate::layout::open_at(&self.store.blobs, descriptor, offset)
+        let store = self.store;
+        if store.blobs.size(&descriptor.digest)?.is_none() && store.packed(&descriptor.digest)?.is_some() {
+            return store.pack_blob(&descriptor.digest);
+        }
+        crate::layout::open_at(&store.blobs, descriptor, offset)
     }
 
     fn describe(&self) -> String {

@@ -54,7 +54,9 @@ fn put(args: &Args, session: &Session, caller: Caller) -> Result<u8, CommandErro
     let (mut draft, place) = args.target.open(caller)?;
     let layout = Layout::open(&place.layout)?;
     let compression = args.compress.chosen().unwrap_or_else(|| draft.compression());
-    let options = pack::Options { owner: owner(args), latest: session.environment.source_date_epoch()? };
+    let latest = session.environment.source_date_epoch()?;
+    let options =
+        pack::Options { owner: owner(args), times: latest.map_or(pack::Times::Kept, pack::Times::AtMost) };
     let layer = insert(&draft, &layout, &content, target, compression, options)?;
     let verb = if caller == Caller::Umoci { "insert" } else { "image insert" };
     draft.append(layer, args.history.note(verb, session, caller)?.as_ref());
