@@ -11,6 +11,8 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+pub mod commit;
+pub mod container;
 pub mod containerfile;
 
 pub use conex_engine::{Error, ErrorKind, Result, Wrap};

@@ -22,6 +22,13 @@ pub struct Found {
     pub image: Image,
 }
 
+impl Found {
+    /// Whether the image has no name; then `name` is the digest of what was found.
+    pub fn is_nameless(&self) -> bool {
+        self.name == self.descriptor.digest.as_str()
+    }
+}
+
 /// One image as `images` lists it.
 #[derive(Clone, Debug)]
 pub struct Listed {
@@ -164,7 +171,14 @@ fn find_name(engine: &Engine, text: &str) -> Result<(String, Descriptor)> {
             }
         }
     }
-    if let Some(found) = by_short_name(&names, text).or_else(|| by_id(engine, &names, text)) {
+    let mut known = names.clone();
+    known.extend(
+        store
+            .nameless()?
+            .into_iter()
+            .map(|descriptor| Named { name: descriptor.digest.to_string(), descriptor }),
+    );
+    if let Some(found) = by_short_name(&names, text).or_else(|| by_id(engine, &known, text)) {
         return Ok((found.name.clone(), found.descriptor.clone()));
     }
     Err(Error::new(ErrorKind::NotFound, format!("no image {text:?} in the store")).with_hint(format!(
@@ -229,8 +243,9 @@ pub fn remove(engine: &Engine, text: &str, force: bool) -> Result<Removed> {
     let found = find(engine, text)?;
     let store = engine.store()?;
     let names = store.images()?;
+    // At most one: an image that has no name is found by its id.
     let is_last =
-        names.iter().filter(|named| named.descriptor.digest == found.descriptor.digest).count() == 1;
+        names.iter().filter(|named| named.descriptor.digest == found.descriptor.digest).count() <= 1;
     let users: Vec<String> = container::list(engine)?
         .containers
         .into_iter()
@@ -242,7 +257,10 @@ pub fn remove(engine: &Engine, text: &str, force: bool) -> Result<Removed> {
         return Err(Error::new(ErrorKind::InUse, message)
             .with_hint(format!("`conex rm {}` first, or `conex rmi -f {text}`", users.join(" "))));
     }
-    store.untag(&found.name)?;
+    match found.is_nameless() {
+        true => store.forget(&found.descriptor.digest)?,
+        false => drop(store.untag(&found.name)?),
+    }
     let deleted = is_last.then(|| found.image.id().clone());
     let collected = collect(engine)?;
     Ok(Removed { untagged: found.name, deleted, collected })

@@ -10,14 +10,14 @@ use serde::de::DeserializeOwned;
 use crate::{Result, Wrap as _};
 
 /// Replaces the document durably. Writers of one path are serialised by a lock of their own.
-pub(crate) fn write<T: Serialize>(path: &Path, document: &T) -> Result<()> {
+pub fn write<T: Serialize>(path: &Path, document: &T) -> Result<()> {
     let mut bytes = serde_json::to_vec_pretty(document)?;
     bytes.push(b'\n');
     Ok(conex_sys::file::replace(path, &bytes, 0o600)?)
 }
 
 /// Reads a document; `None` where there is no such file.
-pub(crate) fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
+pub fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
     match fs::read(path) {
         Ok(bytes) => serde_json::from_slice(&bytes).map(Some).wrap(|| format!("read {}", path.display())),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),

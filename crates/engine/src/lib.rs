@@ -13,8 +13,8 @@
 pub mod container;
 mod error;
 pub mod image;
-mod json;
-mod name;
+pub mod json;
+pub mod name;
 pub mod overlay;
 pub mod policy;
 pub mod runtime;

@@ -33,7 +33,7 @@ pub(crate) fn random<const N: usize>() -> Result<[u8; N]> {
 }
 
 /// A new container's id.
-pub(crate) fn new_id() -> Result<String> {
+pub fn new_id() -> Result<String> {
     Ok(random::<32>()?.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
@@ -48,7 +48,7 @@ pub(crate) fn invent(attempt: u32) -> Result<String> {
 }
 
 /// Refuses what cannot be a file name, an argument and a host name part alike.
-pub(crate) fn check(name: &str) -> Result<()> {
+pub fn check(name: &str) -> Result<()> {
     let head = name.bytes().next().is_some_and(|b| b.is_ascii_alphanumeric());
     let tail = name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-'));
     if head && tail && name.len() <= 128 {

@@ -13,7 +13,11 @@ use crate::{Result, Wrap as _};
 /// overlayfs' own, on the same file system.
 pub fn mount(snapshot: &Snapshot, upper: &Path, work: &Path, target: &Path) -> Result<()> {
     let lower: Vec<&Path> = snapshot.lower.iter().map(AsRef::as_ref).collect();
-    let options: &[&str] = if snapshot.userxattr { &["userxattr"] } else { &[] };
+    // What is written shall be a layer by itself, whatever this kernel's defaults are: whole files where they are.
+    let options: &[&str] = match snapshot.userxattr {
+        true => &["userxattr"],
+        false => &["redirect_dir=off", "metacopy=off"],
+    };
     let overlay = Overlay { lower: &lower, upper: Some((upper, work)), options };
     let mounted = overlay.mount(Attributes::empty()).wrap(|| "mount the layers")?;
     let target = mount::open_dir(target)?;

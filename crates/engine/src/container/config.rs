@@ -4,31 +4,30 @@
 
 use std::path::PathBuf;
 
-use conex_image::Image;
-use conex_image::bundle::{self, Overrides};
-use conex_image::snapshot::Snapshot;
+use conex_image::bundle::{self, Overrides, Rootfs};
+use conex_spec::image::ImageConfig;
 use conex_spec::runtime::{
     Capabilities, Config, ConsoleSize, Linux, Mount, Namespace, NamespaceKind, Process, Resources,
 };
 use conex_sys::credentials::{CAPABILITY_NAMES, capability_number, last_capability};
 
+use super::Network;
 use super::create::{Limits, Options, Security};
-use super::{Container, Network};
 use crate::{Engine, Error, ErrorKind, Result, seccomp, userns};
 
-/// Builds the whole document.
-pub(super) fn build(
+/// Builds the whole document for a container with this id, whose root file system is mounted at `merged` in the bundle.
+/// Names of users are looked up in `rootfs`; `files` are bound to their places.
+pub fn build(
     engine: &Engine,
-    container: &Container,
+    id: &str,
     options: &Options,
-    image: &Image,
-    snapshot: &Snapshot,
+    image: &ImageConfig,
+    rootfs: &dyn Rootfs,
     hostname: &str,
     files: &[(PathBuf, &'static str)],
 ) -> Result<Config> {
     let rootless = !userns::is_initial();
-    let mut config =
-        bundle::runtime_config(&image.config, &overrides(options, hostname), snapshot, rootless)?;
+    let mut config = bundle::runtime_config(image, &overrides(options, hostname), rootfs, rootless)?;
     if config.process.as_ref().is_none_or(|process| process.args.is_empty()) {
         return Err(Error::new(ErrorKind::Usage, format!("image {} names no program to run", options.image))
             .with_hint(format!("say which: conex run {} COMMAND", options.image)));
@@ -51,7 +50,7 @@ pub(super) fn build(
     if options.security.privileged {
         config.mounts.iter_mut().for_each(open_up);
     }
-    set_limits(&mut linux, &container.id, options.limits, rootless)?;
+    set_limits(&mut linux, id, options.limits, rootless)?;
     config.process = Some(process);
     config.linux = Some(linux);
     Ok(config)

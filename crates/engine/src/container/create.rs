@@ -128,7 +128,8 @@ fn fill(
     let hostname = options.hostname.clone().unwrap_or_else(|| container.id[..12].to_owned());
     let files =
         host_files::write(&container.path.join("etc"), &hostname, options.network, &options.extra_hosts)?;
-    let config = config::build(engine, container, options, &found.image, snapshot, &hostname, &files)?;
+    let config =
+        config::build(engine, &container.id, options, &found.image.config, snapshot, &hostname, &files)?;
     json::write(&container.path.join("config.json"), &config)?;
     let args = config.process.map(|process| process.args).unwrap_or_default();
     let record = record(engine, container, options, found, name, args)?;

@@ -19,7 +19,7 @@ pub struct ExtraHost {
 }
 
 /// Writes the three files into `directory`; returns them with their places in the container.
-pub(super) fn write(
+pub fn write(
     directory: &Path,
     hostname: &str,
     network: Network,

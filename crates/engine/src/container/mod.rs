@@ -38,10 +38,11 @@ mod start;
 mod stop;
 mod wait;
 
+pub use config::build as runtime_config;
 pub use create::{Limits, Options, Security, create};
 pub use directory::{Container, Lock, find, ids};
 pub use exec::{ExecEnd, ExecOptions, exec};
-pub use host_files::ExtraHost;
+pub use host_files::{ExtraHost, write as write_host_files};
 pub use list::{Listing, Summary, has_garbage, list, records, sweep};
 pub use logs::{LogOptions, Tail, logs};
 pub use record::{Exit, Network, Record};

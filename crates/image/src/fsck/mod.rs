@@ -169,6 +169,9 @@ impl Fsck<'_> {
                 marked?;
             }
         }
+        for digest in self.store.pinned()? {
+            self.store.mark_pinned(&digest, &mut self.reachable)?;
+        }
         Ok(())
     }
 }

@@ -37,8 +37,8 @@ pub(crate) struct Reachable {
 }
 
 impl Store {
-    /// Removes all content that no name and no digest of `keep` leads to, and what killed processes left. `keep` are
-    /// manifests, and layers by their diff_id.
+    /// Removes all content that no name, no pin and no digest of `keep` leads to, and what killed processes left.
+    /// `keep` and pins are manifests, and layers by their diff_id.
     /// `Busy` while anyone holds [`super::Shared`].
     pub fn gc(&self, keep: &[Digest]) -> Result<GcReport> {
         let _alone = self.own()?;
@@ -46,18 +46,23 @@ impl Store {
         for root in index::read(&self.root)?.manifests {
             self.mark(&root, &mut reachable, 0).wrap(|| format!("gc: {}", root.digest))?;
         }
-        for digest in keep {
-            reachable.layers.insert(digest.clone());
-            if let Some(size) = self.blobs.size(digest)? {
-                let root = self.guess(digest, size)?;
-                self.mark(&root, &mut reachable, 0).wrap(|| format!("gc: {digest}"))?;
-            }
+        for digest in keep.iter().chain(&self.pinned()?) {
+            self.mark_pinned(digest, &mut reachable).wrap(|| format!("gc: {digest}"))?;
         }
         let mut report = GcReport::default();
         self.sweep_blobs(&reachable, &mut report)?;
         self.sweep_layers(&reachable, &mut report)?;
         self.sweep_leftovers(&mut report)?;
         Ok(report)
+    }
+
+    /// Marks what is kept without a name: a layer, or a manifest and all below it.
+    pub(crate) fn mark_pinned(&self, digest: &Digest, reachable: &mut Reachable) -> Result<()> {
+        reachable.layers.insert(digest.clone());
+        match self.blobs.size(digest)? {
+            Some(size) => self.mark(&self.guess(digest, size)?, reachable, 0),
+            None => Ok(()),
+        }
     }
 
     /// A descriptor for a manifest of which only the digest is known.

@@ -27,10 +27,12 @@ use serde::{Deserialize, Serialize};
 
 use super::Store;
 use super::layers::{DIFF, RECORD, Record};
+use crate::layer::apply::{Below, Tree};
 use crate::layer::pack::{Options, Times};
 use crate::layer::pass::{Feed, Writer, pipe};
 use crate::layer::upper::{self, Contents};
 use crate::layout::files::{self, Existing};
+use crate::snapshot::Stack;
 use crate::transfer::BlobReader;
 use crate::verify::{self, Hasher};
 use crate::{Error, ErrorKind, Result, Wrap, host};
@@ -51,7 +53,8 @@ pub(crate) struct Packed {
 }
 
 /// A layer that was digested, on its way into the store.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Made {
     /// What the archive hashes to.
     pub diff_id: DiffId,
@@ -116,6 +119,24 @@ impl Store {
             self.write_archive(key, upper, record)
         };
         adopt().wrap(|| format!("layer {key}"))
+    }
+
+    /// Copies a tree, whole or an upper directory that is still written to, into `directory`, as a layer to describe.
+    pub fn copy_tree(&self, tree: &Path, directory: &Path) -> Result<()> {
+        let copy = || -> Result<()> {
+            let (options, userxattr) = self.pack_options(Times::Kept)?;
+            let (from, to) = (Dir::open_host(tree)?, host::make_dir(directory, 0o700)?);
+            to.make_dir(DIFF, 0o700)?;
+            let below = Below::Layers(Stack::empty());
+            let mut to = Tree::new(to.open_dir(DIFF)?, self.privileges()?.options(), below)?;
+            let (feed, drain) = pipe(None);
+            let packer = thread::spawn(move || pack(from, feed, options, userxattr));
+            let mut archive = Archive { drain, packer: Some(packer) };
+            to.apply(&mut io::BufReader::with_capacity(128 << 10, &mut archive))?;
+            to.finish()?;
+            Ok(())
+        };
+        copy().wrap(|| format!("copy {}", tree.display()))
     }
 
     /// Whether a layer of this diff_id is here.

@@ -16,6 +16,7 @@
 pub(crate) mod gc;
 pub(crate) mod layers;
 pub(crate) mod made;
+mod pins;
 mod port;
 mod upload;
 
@@ -149,12 +150,16 @@ impl Store {
         Ok(named.collect())
     }
 
-    /// What `name` (a full canonical reference) means: a manifest or an index.
+    /// What `name` (a full canonical reference, or the digest of an image without a name) means: a manifest or an index.
     pub fn resolve(&self, name: &str) -> Result<Descriptor> {
-        let found = self.images()?.into_iter().find(|named| named.name == name);
-        let found =
-            found.ok_or_else(|| Error::new(ErrorKind::NotFound, format!("no image {name} in the store")));
-        Ok(found?.descriptor)
+        let found = self.images()?.into_iter().find(|named| named.name == name).map(|named| named.descriptor);
+        let nameless =
+            || -> Result<_> { Ok(self.nameless()?.into_iter().find(|entry| entry.digest.as_str() == name)) };
+        let missing = || Error::new(ErrorKind::NotFound, format!("no image {name} in the store"));
+        match found {
+            Some(found) => Ok(found),
+            None => nameless()?.ok_or_else(missing),
+        }
     }
 
     /// Lets `name` mean `descriptor`, whose blob must be here. Replaces what it meant.
@@ -170,8 +175,38 @@ impl Store {
         let mut entry = descriptor.clone();
         entry.annotations.insert(REF_NAME.to_owned(), name.to_owned());
         index::update(&self.root, |index| {
-            index.manifests.retain(|old| index::name_of(old) != Some(name));
+            let replaced = |old: &Descriptor| match index::name_of(old) {
+                Some(other) => other == name,
+                None => old.digest == entry.digest,
+            };
+            index.manifests.retain(|old| !replaced(old));
             index.manifests.push(entry);
+            Ok(())
+        })
+    }
+
+    /// Keeps an image that has no name, until it gets one or is forgotten.
+    pub fn keep(&self, descriptor: &Descriptor) -> Result<()> {
+        let _shared = self.share()?;
+        self.require(descriptor)?;
+        index::update(&self.root, |index| {
+            if !index.manifests.iter().any(|old| old.digest == descriptor.digest) {
+                index.manifests.push(descriptor.clone());
+            }
+            Ok(())
+        })
+    }
+
+    /// The images that have no name.
+    pub fn nameless(&self) -> Result<Vec<Descriptor>> {
+        let entries = index::read(&self.root)?.manifests.into_iter();
+        Ok(entries.filter(|entry| index::name_of(entry).is_none()).collect())
+    }
+
+    /// Forgets an image that has no name. The content stays until `gc`.
+    pub fn forget(&self, digest: &Digest) -> Result<()> {
+        index::update(&self.root, |index| {
+            index.manifests.retain(|old| index::name_of(old).is_some() || old.digest != *digest);
             Ok(())
         })
     }

@@ -17,23 +17,33 @@ use crate::manifest::Document;
 use crate::transfer::{BlobReader, Outcome, Progress, RawManifest, Silent, Sink, Source};
 use crate::{Error, ErrorKind, Image, Result, Wrap};
 
-/// Reads the image `name` of a store.
+/// Reads an image of a store.
 #[derive(Debug)]
 pub struct StoreSource {
     store: Arc<Store>,
     name: String,
+    /// What it is, where it has no name.
+    nameless: Option<Descriptor>,
 }
 
 impl StoreSource {
     /// `name` is a full canonical reference.
     pub fn new(store: Arc<Store>, name: impl Into<String>) -> Self {
-        Self { store, name: name.into() }
+        Self { store, name: name.into(), nameless: None }
+    }
+
+    /// An image of which only this is known.
+    pub fn nameless(store: Arc<Store>, descriptor: Descriptor) -> Self {
+        Self { store, name: descriptor.digest.to_string(), nameless: Some(descriptor) }
     }
 }
 
 impl Source for StoreSource {
     fn resolve(&self) -> Result<RawManifest> {
-        self.store.manifest(&self.store.resolve(&self.name)?)
+        match &self.nameless {
+            Some(descriptor) => self.store.manifest(descriptor),
+            None => self.store.manifest(&self.store.resolve(&self.name)?),
+        }
     }
 
     fn manifest(&self, descriptor: &Descriptor) -> Result<RawManifest> {
