@@ -25,6 +25,8 @@ cargo xtask VERB
       --offline        install nothing
   dist                 both programs, static and stripped, in target/dist/, with their other names as links
   bench runtime|pull   tables against peers and floors, from one run; [--rounds N]
+      --vm             runtime: in a virtual machine with pure cgroup v2 (emulated: only ratios mean something)
+      --systemd-cgroup runtime: control groups by systemd, with --vm by that of the machine
   vm [OPTIONS] -- CMD  runs a command in a virtual machine with both programs; its output, its exit status
       --kernel V       5.10, 6.1, 6.12, …; else what Debian installs here
       --debian         Debian's programs instead of busybox; --systemd: with systemd as process 1,

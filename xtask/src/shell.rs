@@ -19,10 +19,12 @@ pub fn target() -> PathBuf {
     std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
 }
 
-/// A program, to be started in the workspace's root.
+/// A program, to be started in the workspace's root; where there is none, as in a machine, it starts here.
 pub fn program(name: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(name);
-    command.current_dir(root());
+    if root().is_dir() {
+        command.current_dir(root());
+    }
     command
 }
 

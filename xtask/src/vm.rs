@@ -90,7 +90,7 @@ fn programs() -> Result<[PathBuf; 2]> {
 }
 
 /// Passes on what the command says, as it says it; a reader that has gone away is no reason to stop.
-fn show(stream: Stream, said: &[u8]) {
+pub fn show(stream: Stream, said: &[u8]) {
     let _ = match stream {
         Stream::Stdout => std::io::stdout().write_all(said).and_then(|()| std::io::stdout().flush()),
         Stream::Stderr => std::io::stderr().write_all(said),

@@ -4,13 +4,14 @@
 //! Nothing is asserted and nothing is kept: absolute figures do not carry over to another day or machine, ratios
 //! within one run do. What the tables meant when they were last looked at is in docs/performance.md.
 
+mod machine;
 mod pull;
 mod runtime;
 mod sample;
 mod table;
 
-use anyhow::{Result, bail};
-use conex_testkit::{Sandbox, binaries};
+use anyhow::{Context, Result, bail};
+use conex_testkit::Sandbox;
 
 use crate::{dist, host, shell};
 use sample::Bill;
@@ -21,30 +22,54 @@ struct Bench {
     /// What containers' control groups are like in here.
     hierarchy: String,
     bill: Bill,
-    rounds: usize,
+    order: Order,
+}
+
+/// What was asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+struct Order {
+    what: String,
+    rounds: Option<usize>,
+    /// Control groups by systemd.
+    systemd: bool,
+    /// Measure in a virtual machine.
+    machine: bool,
 }
 
 pub fn main(words: &[String]) -> Result<()> {
-    let (what, rounds) = match words {
-        [what] => (what.as_str(), None),
-        [what, option, rounds] if option == "--rounds" => (what.as_str(), Some(rounds.parse()?)),
-        _ => bail!("bench takes runtime or pull, and --rounds N"),
-    };
-    let run = match what {
+    let order = parse(words)?;
+    let run = match order.what.as_str() {
+        "runtime" if order.machine => return machine::main(&order),
         "runtime" => runtime::main,
-        "pull" => pull::main,
+        "pull" if !order.machine && !order.systemd => pull::main,
+        "pull" => bail!("bench pull measures no container: neither --vm nor --systemd-cgroup"),
         other => bail!("no bench {other:?}; there are runtime and pull"),
     };
-    let Some(hierarchy) = inside(words, what == "runtime")? else { return Ok(()) };
-    shell::stage("what measuring needs", || host::install(&[host::BUILD, host::DEMO, host::TEST]))?;
-    let programs = dist::build()?;
+    let Some(hierarchy) = inside(words, &order)? else { return Ok(()) };
+    if !machine::is_here() {
+        shell::stage("what measuring needs", || host::install(&[host::BUILD, host::DEMO, host::TEST]))?;
+    }
     let bill = Bill::new(&dist::build_one("conex-bench", "conex-bill", "dist")?);
     let sandbox = Sandbox::new();
-    binaries::install(&sandbox.programs_directory(), &programs.conex, &programs.runtime);
-    let bench = Bench { sandbox, hierarchy, bill, rounds: rounds.unwrap_or(0) };
+    let bench = Bench { sandbox, hierarchy, bill, order };
     run(&bench)?;
     bench.sandbox.remove();
     Ok(())
+}
+
+fn parse(words: &[String]) -> Result<Order> {
+    let mut words = words.iter();
+    let what = words.next().context("bench takes runtime or pull")?.clone();
+    let mut order = Order { what, ..Order::default() };
+    while let Some(word) = words.next() {
+        match word.as_str() {
+            "--rounds" => order.rounds = Some(words.next().context("--rounds needs a number")?.parse()?),
+            "--systemd-cgroup" => order.systemd = true,
+            "--vm" => order.machine = true,
+            other => bail!("no option {other:?}; see cargo xtask help"),
+        }
+    }
+    Ok(order)
 }
 
 /// Says in which hierarchy this process measures.
@@ -53,7 +78,7 @@ const INSIDE: &str = "CONEX_BENCH_INSIDE";
 /// Goes on in private mount namespaces in which every contestant works: crun refuses a hybrid host, where a v2
 /// mount with controllers stands beside v1. One has v1 alone; the other a v2 mount with what v1 has left of
 /// controllers, which is slower by nothing. `None` for the caller, which has nothing left to do.
-fn inside(words: &[String], both: bool) -> Result<Option<String>> {
+fn inside(words: &[String], order: &Order) -> Result<Option<String>> {
     const V1: &str = "! mountpoint -q /sys/fs/cgroup/unified || umount /sys/fs/cgroup/unified; exec \"$@\"";
     const V2: &str = "umount -R /sys/fs/cgroup && mount -t cgroup2 none /sys/fs/cgroup && exec \"$@\"";
     if let Ok(hierarchy) = std::env::var(INSIDE) {
@@ -63,10 +88,11 @@ fn inside(words: &[String], both: bool) -> Result<Option<String>> {
         return Ok(Some("the host's own cgroups".into()));
     }
     let pure = std::path::Path::new("/sys/fs/cgroup/cgroup.controllers").exists();
-    let rounds: &[_] = match (pure, both) {
+    let rounds: &[_] = match (pure, order.what.as_str()) {
+        (true, _) if order.systemd => &[("cgroup v2, systemd", "exec \"$@\"")],
         (true, _) => &[("cgroup v2", "exec \"$@\"")],
-        (false, true) => &[("cgroup v1", V1), ("cgroup v2", V2)],
-        (false, false) => &[("cgroup v1", V1)],
+        (false, "runtime") if !order.systemd => &[("cgroup v1", V1), ("cgroup v2", V2)],
+        (false, _) => &[("cgroup v1", V1)],
     };
     for (hierarchy, script) in rounds {
         let mut command = shell::program("unshare");

@@ -10,15 +10,17 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 use conex_testkit::server::Registry;
-use conex_testkit::{Compression, Run, debian, require};
+use conex_testkit::{Compression, Run, binaries, debian, require};
 
 use super::Bench;
 use super::sample::Contestant;
 use super::table::compare;
-use crate::shell;
+use crate::{dist, shell};
 
 pub fn main(bench: &Bench) -> Result<()> {
-    let rounds = if bench.rounds == 0 { 5 } else { bench.rounds };
+    let rounds = bench.order.rounds.unwrap_or(5);
+    let programs = dist::build()?;
+    binaries::install(&bench.sandbox.programs_directory(), &programs.conex, &programs.runtime);
     let memory = bench.sandbox.path("memory");
     fs::create_dir(&memory)?;
     shell::run(shell::program("mount").args(["-t", "tmpfs", "-o", "size=6g", "tmpfs"]).arg(&memory))?;

@@ -17,14 +17,14 @@ use conex_testkit::bundle::Bundle;
 use conex_testkit::{busybox, require, seccomp};
 use serde_json::Value;
 
-use super::Bench;
 use super::sample::Contestant;
 use super::table::compare;
+use super::{Bench, machine};
 use crate::{dist, shell};
 
 pub fn main(bench: &Bench) -> Result<()> {
     let race = Race::prepare(bench)?;
-    let rounds = if bench.rounds == 0 { 30 } else { bench.rounds };
+    let rounds = bench.order.rounds.unwrap_or(30);
     for (title, contestants) in race.scenarios()? {
         compare(&format!("{title} ({})", bench.hierarchy), &bench.bill, rounds, &contestants)?;
     }
@@ -32,9 +32,24 @@ pub fn main(bench: &Bench) -> Result<()> {
         compare(&format!("{title} ({})", bench.hierarchy), &bench.bill, rounds.div_ceil(10), &contestants)?;
     }
     counts::main(&race)?;
-    growth::main(&race, rounds)?;
+    // How directories grow is the same in a machine, and takes too long there.
+    if !machine::is_here() {
+        growth::main(&race, rounds)?;
+    }
     shell::run(shell::program("umount").arg(bench.sandbox.path("run")))
 }
+
+/// Who may take part, and how somebody names another program than the one on the path.
+pub(super) struct Known {
+    pub(super) name: &'static str,
+    pub(super) variable: &'static str,
+}
+
+pub(super) const PEERS: [Known; 3] = [
+    Known { name: "crun", variable: "CRUN" },
+    Known { name: "runc", variable: "RUNC" },
+    Known { name: "youki", variable: "YOUKI" },
+];
 
 /// A runtime of the race.
 #[derive(Clone, Debug)]
@@ -63,8 +78,9 @@ impl<'a> Race<'a> {
     fn prepare(bench: &'a Bench) -> Result<Self> {
         let run = bench.sandbox.path("run");
         shell::run(shell::program("mount").args(["-t", "tmpfs", "-o", "mode=755", "tmpfs"]).arg(&run))?;
-        let own =
-            Peer { name: "conex-runtime", program: bench.sandbox.programs_directory().join("conex-runtime") };
+        // Where an ordinary user reaches it, too.
+        let own = Peer { name: "conex-runtime", program: bench.sandbox.path("conex-runtime") };
+        std::fs::copy(dist::build_one("conex-runtime", "conex-runtime", "runtime")?, &own.program)?;
         let bundle =
             |name: &str, flags: &[&str], words: &[&str]| bundle(bench, &own.program, name, flags, words);
         let truth = bundle("true", &[], &["/bin/true"])?;
@@ -118,11 +134,15 @@ impl<'a> Race<'a> {
         Ok(race)
     }
 
-    /// The runtime with its state in the sandbox.
+    /// The runtime with its state in the sandbox, and the asked-for manager of control groups.
     fn command(&self, peer: &Peer, words: &[&str]) -> Command {
         let mut command = self.bench.sandbox.command(&peer.program);
-        command.arg("--root").arg(self.state(peer)).args(words);
+        command.arg("--root").arg(self.state(peer)).args(self.manager()).args(words);
         command
+    }
+
+    fn manager(&self) -> Option<&'static str> {
+        self.bench.order.systemd.then_some("--systemd-cgroup")
     }
 
     fn state(&self, peer: &Peer) -> PathBuf {
@@ -131,12 +151,11 @@ impl<'a> Race<'a> {
 }
 
 /// The peers there are on this host.
-fn installed() -> Vec<Peer> {
-    let named = |name: &'static str, variable| {
-        let program = std::env::var_os(variable).map(PathBuf::from).or_else(|| require::program(name).ok());
-        Some(Peer { name, program: program? })
-    };
-    [named("crun", "CRUN"), named("runc", "RUNC"), named("youki", "YOUKI")].into_iter().flatten().collect()
+fn installed() -> impl Iterator<Item = Peer> {
+    PEERS.into_iter().filter_map(|known| {
+        let named = std::env::var_os(known.variable).map(PathBuf::from);
+        Some(Peer { name: known.name, program: named.or_else(|| require::program(known.name).ok())? })
+    })
 }
 
 /// What `spec` writes, without a terminal and with other words, over a busybox.

@@ -24,11 +24,14 @@ impl Race<'_> {
             .1
             .push(self.floor("floor: namespaces, mounts, pivot_root", &["pid", "net", "ipc", "uts", "mnt"]));
         all[0].1.push(self.floor("floor: clone3 and execve", &[]));
-        let mut without: Vec<_> =
-            self.peers.iter().filter_map(|peer| self.run_without_cgroups(peer)).collect();
-        without
-            .push(self.floor("floor: namespaces, mounts, pivot_root", &["pid", "net", "ipc", "uts", "mnt"]));
-        all.push(("run /bin/true without cgroups", without));
+        if self.manager().is_none() {
+            let mut without: Vec<_> =
+                self.peers.iter().filter_map(|peer| self.run_without_cgroups(peer)).collect();
+            without.push(
+                self.floor("floor: namespaces, mounts, pivot_root", &["pid", "net", "ipc", "uts", "mnt"]),
+            );
+            all.push(("run /bin/true without cgroups", without));
+        }
         if let Some(filtered) = &self.filtered {
             let mut rows = self.each(|peer| self.run(peer, filtered));
             rows.push(Contestant {
@@ -56,9 +59,9 @@ impl Race<'_> {
             ensure!(self.command(peer, &["delete", "--force", &id]).status()?.success(), "{}", peer.name);
         }
         const SEQUENCE: &str = r#"i=0; while [ $i -lt 100 ]; do
-            "$1" --root "$2" run --bundle "$3" "$4-$i" </dev/null >/dev/null || exit 1; i=$((i+1)); done"#;
+            "$1" --root "$2" $5 run --bundle "$3" "$4-$i" </dev/null >/dev/null || exit 1; i=$((i+1)); done"#;
         const PARALLEL: &str = r#"i=0; while [ $i -lt 100 ]; do
-            "$1" --root "$2" run --bundle "$3" "$4-$i" </dev/null >/dev/null & pids="$pids $!"; i=$((i+1)); done
+            "$1" --root "$2" $5 run --bundle "$3" "$4-$i" </dev/null >/dev/null & pids="$pids $!"; i=$((i+1)); done
             for pid in $pids; do wait $pid || exit 1; done"#;
         let each =
             |script| self.peers.iter().map(|peer| self.through_sh(peer, &self.truth, script)).collect();
@@ -106,8 +109,8 @@ impl Race<'_> {
 
     fn life<'a>(&'a self, peer: &'a Peer) -> Contestant<'a> {
         const LIFE: &str = r#"exec >/dev/null 2>/dev/null </dev/null
-            "$1" --root "$2" create --bundle "$3" "$4" && "$1" --root "$2" start "$4" &&
-            "$1" --root "$2" delete --force "$4""#;
+            "$1" --root "$2" $5 create --bundle "$3" "$4" && "$1" --root "$2" $5 start "$4" &&
+            "$1" --root "$2" $5 delete --force "$4""#;
         self.through_sh(peer, &self.sleep, LIFE)
     }
 
@@ -117,6 +120,7 @@ impl Race<'_> {
             let mut command = self.bench.sandbox.command("sh");
             command.args(["-c", script, "sh"]).arg(&peer.program).arg(self.state(peer));
             command.arg(&bundle.path).arg(self.bench.sandbox.id(&format!("{name}-{round}")));
+            command.args(self.manager());
             command
         })
     }
