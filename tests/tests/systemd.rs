@@ -30,12 +30,19 @@ say exec "$($runtime exec one cat /proc/self/cgroup)"
 mkdir $group/below
 say below "$($runtime exec --cgroup below one cat /proc/self/cgroup)"
 say beside "$($runtime exec --cgroup ../one one true 2>&1 | grep -o -e '--cgroup .*cgroup')"
+say absent "$($runtime exec --cgroup absent one true 2>&1 | grep -o 'open cgroup.*absent: no such')"
 say devices "$($runtime exec one sh -c 'echo > /dev/null && echo open; mknod /tmp/kmsg c 1 11 && echo made; : < /tmp/kmsg' 2>&1 | tr '\n' ' ')"
 # What systemd knows it keeps when it reads its configuration again.
 try update $runtime update --memory 67108864 --pids-limit 33 --cpu-quota 12345 one
 systemctl daemon-reload
 systemctl show eng-one.scope -p MemoryMax,TasksMax,CPUQuotaPerSecUSec | sed 's/^/then /'
 for file in memory.max pids.max cpu.max; do value $group $file; done | sed 's/^/then /'
+# Its own words for a limit are not the last: without a quota it knows no period.
+try 'update period' $runtime update --cpu-quota -1 --cpu-period 50000 one
+value $group cpu.max | sed 's/^/free /'
+say both "$($runtime update --cpu-share 200 --cpu-idle 1 one 2>&1 | grep -o 'unable to apply both') $(cat $group/cpu.idle)"
+try 'update weight' $runtime update --cpu-share 200 one
+say awake "$(cat $group/cpu.idle $group/cpu.weight | xargs) $(systemctl show -P CPUWeight eng-one.scope)"
 say 'still open' "$($runtime exec one sh -c 'echo > /dev/null && echo yes')"
 try pause $runtime pause one
 say frozen "$(cat $group/cgroup.freeze)"
@@ -46,6 +53,7 @@ init=$(cat /tmp/pid)
 echo $init > $group/below/cgroup.procs
 echo +memory > $group/cgroup.subtree_control
 say follows "$($runtime exec one cat /proc/self/cgroup)"
+say busy "$($runtime exec --cgroup / one true 2>&1 | grep -o 'adding pid .* to cgroups')"
 try delete $runtime delete --force one
 say gone "$(systemctl show -P LoadState eng-one.scope) $(ls -d $group 2>&1 | grep -c 'No such')"
 
@@ -62,9 +70,14 @@ say 'writers of cgroup.procs' "$(grep -c 'cgroup.procs.*O_\(WRONLY\|RDWR\)' /tmp
 # Somebody else's unit of the name.
 systemd-run --quiet --scope --unit=runc-seven sleep 1000 &
 until systemctl is-active --quiet runc-seven.scope; do sleep 0.2; done
-say taken "$($runtime run --bundle default seven 2>&1 | grep -o 'Unit runc-seven.scope.*already.*' | cut -d. -f1-2)"
+say taken "$($runtime run --bundle default seven 2>&1 | grep -o "container's cgroup is not empty: 1 process.es. found")"
 say unharmed "$(systemctl is-active runc-seven.scope)"
 systemctl stop runc-seven.scope
+# And somebody's frozen cgroup, in which nothing would ever run.
+mkdir /sys/fs/cgroup/system.slice/runc-ice.scope
+echo 1 > /sys/fs/cgroup/system.slice/runc-ice.scope/cgroup.freeze
+say ice "$($runtime run --bundle default ice 2>&1 | grep -o "container's cgroup unexpectedly frozen")"
+rmdir /sys/fs/cgroup/system.slice/runc-ice.scope
 
 # A unit that has failed stays until somebody takes note.
 try 'create short' $runtime create --bundle short short
@@ -110,6 +123,7 @@ cpuset.cpus: 0
 exec: 0::/cx.slice/cx-pod.slice/eng-one.scope
 below: 0::/cx.slice/cx-pod.slice/eng-one.scope/below
 beside: --cgroup ../one: bad sub cgroup path: not below the container's cgroup
+absent: open cgroup /sys/fs/cgroup/cx.slice/cx-pod.slice/eng-one.scope/absent: no such
 devices: open made sh: can't open /tmp/kmsg: Operation not permitted
 then CPUQuotaPerSecUSec=130ms
 then MemoryMax=67108864
@@ -117,9 +131,13 @@ then TasksMax=33
 then memory.max: 67108864
 then pids.max: 33
 then cpu.max: 13000 100000
+free cpu.max: max 50000
+both: unable to apply both 1
+awake: 0 29 29
 still open: yes
 frozen: 1
 follows: 0::/cx.slice/cx-pod.slice/eng-one.scope/below
+busy: adding pid of a new process to cgroups
 gone: not-found 1
 alone: 0::/system.slice/runc-two.scope
 default: 0::/system.slice/runc-three.scope
@@ -127,8 +145,9 @@ bus: 0::/system.slice/runc-four.scope
 no bus: cannot reach systemd: connect(\"/nowhere\"): no such file or directory
 calls seen: 1
 writers of cgroup.procs: 0
-taken: Unit runc-seven.scope was already loaded or has a fragment file
+taken: container's cgroup is not empty: 1 process(es) found
 unharmed: active
+ice: container's cgroup unexpectedly frozen
 failed unit: not-found
 wrong: Cannot set property NoSuchThing
 inject failed: 137 Killed

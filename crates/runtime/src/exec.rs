@@ -223,7 +223,7 @@ fn launch_inside(
         return launch::launch(birth, Place::Inherited, body);
     };
     let into = |directory: &str| {
-        let target = File::open(directory).wrap(|| format!("open {directory}"))?;
+        let target = File::open(directory).wrap(|| format!("open cgroup {directory}"))?;
         launch::launch(birth, Place::Cgroup(target.as_fd()), body)
     };
     let refusal = match into(own) {
@@ -241,6 +241,8 @@ fn launch_inside(
                 _ => Err(refusal),
             }
         }
+        // Callers know the words.
+        (Some(Errno::BUSY), None) => Err(refusal).wrap(|| "error adding pid of a new process to cgroups"),
         _ => Err(refusal),
     }
 }

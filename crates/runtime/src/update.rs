@@ -35,11 +35,15 @@ pub(crate) fn update(runtime: &Runtime, id: &str, change: &Change) -> Result<()>
     let mut config = container.config()?;
     let linux = config.linux.get_or_insert_default();
     let recorded = linux.resources.take().unwrap_or_default();
-    check_idle(&recorded.cpu, &change.resources.cpu)?;
-    linux.resources = Some(merged(recorded, &change.resources));
+    let mut resources = change.resources.clone();
+    match container.record.conex.unit {
+        Some(_) => wake(&recorded, &mut resources),
+        None => check_idle(&recorded.cpu, &resources.cpu)?,
+    }
+    linux.resources = Some(merged(recorded, &resources));
     let cgroup = container.cgroup();
-    runtime.warn(&ignored(cgroup.version(), &change.resources));
-    let part = touched(linux, &change.resources);
+    runtime.warn(&ignored(cgroup.version(), &resources));
+    let part = touched(linux, &resources);
     let earlier = update_resctrl(&container, linux, change)?;
     if let Err(error) = cgroup.update(&part).wrap(|| "update") {
         let undone = earlier.map_or(Ok(()), |schemata| resctrl::restore(&container.record, &schemata));
@@ -71,6 +75,17 @@ fn check_idle(recorded: &Cpu, change: &Cpu) -> Result<()> {
         return Err(Error::new(ErrorKind::Config, what));
     }
     Ok(())
+}
+
+/// systemd has one number for both, so there a weight ends the idling.
+fn wake(recorded: &Resources, change: &mut Resources) {
+    if given(change.cpu.shares).is_some() && recorded.cpu.idle == Some(1) {
+        change.cpu.idle.get_or_insert(0);
+    }
+    let was_idle = recorded.unified.get("cpu.idle").is_some_and(|value| value.trim() == "1");
+    if was_idle && change.unified.contains_key("cpu.weight") {
+        change.unified.entry("cpu.idle".into()).or_insert_with(|| "0".into());
+    }
 }
 
 /// The part of the merged resources that must be written. Values that mean something only together come together.
@@ -246,6 +261,24 @@ mod tests {
         // No list is no change, not an empty list.
         let (recorded, written) = after(r#"{"devices":[{"allow":true,"access":"r"}]}"#, "{}");
         assert_eq!((recorded.devices.len(), written.devices.len()), (1, 0));
+    }
+
+    #[test]
+    fn under_systemd_a_weight_ends_the_idling() {
+        for (old, change, expected) in [
+            (r#"{"cpu":{"idle":1}}"#, r#"{"cpu":{"shares":5}}"#, r#"{"cpu":{"shares":5,"idle":0}}"#),
+            (r#"{"cpu":{"idle":1}}"#, r#"{"cpu":{"shares":5,"idle":1}}"#, r#"{"cpu":{"shares":5,"idle":1}}"#),
+            (
+                r#"{"unified":{"cpu.idle":"1"}}"#,
+                r#"{"unified":{"cpu.weight":"8"}}"#,
+                r#"{"unified":{"cpu.idle":"0","cpu.weight":"8"}}"#,
+            ),
+            (r#"{"cpu":{"idle":1}}"#, r#"{"pids":{"limit":5}}"#, r#"{"pids":{"limit":5}}"#),
+        ] {
+            let mut change = resources(change);
+            wake(&resources(old), &mut change);
+            assert_eq!(change, resources(expected));
+        }
     }
 
     #[test]

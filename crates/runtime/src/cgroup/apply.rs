@@ -41,7 +41,7 @@ impl Cgroup {
         let before = writes.iter().map(Write::restoring).collect::<Result<Vec<_>>>()?;
         let done = write_all(&writes)
             .and_then(|()| self.apply_devices(version, resources))
-            .and_then(|()| self.tell_unit(version, resources));
+            .and_then(|()| self.tell_unit(version, resources, &writes));
         let Err(error) = done else { return Ok(()) };
         match write_all(&before) {
             Ok(()) => Err(error.wrap("nothing was changed")),
@@ -61,8 +61,9 @@ impl Cgroup {
         }
     }
 
-    /// Whatever systemd is not told of it may undo one day.
-    fn tell_unit(&self, version: Version, resources: &Resources) -> Result<()> {
+    /// Whatever systemd is not told of it may undo one day; what it is told it writes in its own way (without a quota
+    /// it knows no period), so the files have the last word.
+    fn tell_unit(&self, version: Version, resources: &Resources, writes: &[Write<'_>]) -> Result<()> {
         let Some(unit) = &self.unit else { return Ok(()) };
         let mut asked = properties::of_limits(version, resources)?;
         if !resources.devices.is_empty() && !unit.of_user {
@@ -71,7 +72,8 @@ impl Cgroup {
         if asked.is_empty() {
             return Ok(());
         }
-        Manager::connect(&unit.managers)?.set_properties(&unit.name, &asked)
+        Manager::connect(&unit.managers)?.set_properties(&unit.name, &asked)?;
+        write_all(writes)
     }
 
     /// Which files it has.

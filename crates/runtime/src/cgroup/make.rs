@@ -17,8 +17,14 @@ impl Cgroup {
     /// there is nothing yet but for [`Cgroup::start_unit`].
     pub fn create(plan: &CgroupPlan) -> Result<Self> {
         let mut cgroup = Self { best_effort: plan.best_effort, ..Self::default() };
-        if plan.driver != Driver::Cgroupfs {
-            return Ok(cgroup);
+        match plan.driver {
+            Driver::Cgroupfs => {}
+            Driver::Disabled => return Ok(cgroup),
+            Driver::Systemd => {
+                // It would put the stage beside whoever is there, and into what is frozen, never to move again.
+                Self::open(plan.directories.clone()).check_unused()?;
+                return Ok(cgroup);
+            }
         }
         if !cgroup.make_directories(plan)? {
             cgroup.check_unused()?;

@@ -70,7 +70,10 @@ pub(super) fn settings(version: Version, resources: &Resources) -> Result<Vec<Se
         if version == Version::V1 {
             return Err(invalid("unified needs cgroup v2, and this host has v1"));
         }
-        settings.unified(file, value);
+        // The kernel refuses a weight for an idle group.
+        if !(file == "cpu.weight" && is_idle(resources)) {
+            settings.unified(file, value);
+        }
     }
     Ok(settings.0)
 }
@@ -81,6 +84,14 @@ pub(super) fn controllers(resources: &Resources) -> Result<BTreeSet<String>> {
     let needed = needed.into_iter().filter(|setting| setting.otherwise != Otherwise::Nothing);
     // Files that each cgroup has belong to none.
     Ok(needed.map(|setting| setting.controller).filter(|controller| controller != "cgroup").collect())
+}
+
+/// Whether the last word on it is that the cgroup shall be idle.
+fn is_idle(resources: &Resources) -> bool {
+    match resources.unified.get("cpu.idle") {
+        Some(value) => value.trim() == "1",
+        None => resources.cpu.idle == Some(1),
+    }
 }
 
 /// What was asked for and has no file in this version, in words for a log.
@@ -108,6 +119,10 @@ pub(crate) fn ignored(version: Version, resources: &Resources) -> Vec<String> {
     found.extend(
         asked.map(|(_, name)| format!("linux.resources.{name}: cgroup v2 has no such thing, ignored")),
     );
+    let shares = resources.cpu.shares.is_some_and(|shares| shares != 0);
+    if is_idle(resources) && (shares || resources.unified.contains_key("cpu.weight")) {
+        found.push("unable to apply both cpu.weight and cpu.idle: an idle cgroup has no weight".to_owned());
+    }
     found
 }
 

@@ -209,6 +209,22 @@ fn unified_is_taken_as_it_is() {
 }
 
 #[test]
+fn a_weight_beside_idle_is_left_out_and_told() {
+    let idle = "cpu.idle 1";
+    for json in [
+        r#"{"cpu":{"idle":1,"shares":512}}"#,
+        r#"{"unified":{"cpu.idle":"1","cpu.weight":"8"}}"#,
+        r#"{"cpu":{"idle":1},"unified":{"cpu.weight":"8"}}"#,
+    ] {
+        assert_eq!(lines(Version::V2, json), [idle], "{json}");
+        let told = ignored(Version::V2, &serde_json::from_str(json).unwrap());
+        assert_eq!(told, ["unable to apply both cpu.weight and cpu.idle: an idle cgroup has no weight"]);
+    }
+    let json = r#"{"unified":{"cpu.idle":"0","cpu.weight":"8"}}"#;
+    assert_eq!(lines(Version::V2, json), ["cpu.idle 0", "cpu.weight 8"]);
+}
+
+#[test]
 fn what_a_version_lacks_is_told() {
     let json = r#"{"memory":{"swappiness":1,"disableOOMKiller":true,"kernel":5},"cpu":{"realtimeRuntime":1},
         "blockIO":{"leafWeight":10},"network":{"classID":1,"priorities":[{"name":"lo","priority":1}]}}"#;

@@ -171,12 +171,15 @@ impl Manager {
         }
     }
 
-    /// Changes limits of a unit that runs, until the next boot.
+    /// Changes limits of a unit that runs, until the next boot; they are in the kernel's files when this returns.
     pub(super) fn set_properties(&mut self, name: &str, properties: &[Property]) -> Result<()> {
         let properties = self.encode(properties.iter().filter(|property| !property.at_start_only))?;
         let body = [Value::text(name), Value::Boolean(true), properties];
-        let set = self.call("SetUnitProperties", &body).map_err(Error::from);
-        set.map(drop).wrap(|| format!("unable to set properties of unit {name:?}"))
+        let set = self.call("SetUnitProperties", &body).and_then(|_| {
+            // It writes the files before it looks at the next call.
+            self.call("GetUnit", &[Value::text(name)])
+        });
+        set.map(drop).map_err(Error::from).wrap(|| format!("unable to set properties of unit {name:?}"))
     }
 
     /// Moves a process to a cgroup of a unit, or below that, where the caller has no right to.
