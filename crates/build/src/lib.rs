@@ -11,8 +11,13 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+pub mod chmod;
 pub mod commit;
 pub mod container;
 pub mod containerfile;
+mod glob;
+pub mod graph;
+pub mod ignore;
+pub mod lint;
 
 pub use conex_engine::{Error, ErrorKind, Result, Wrap};
