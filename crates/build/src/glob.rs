@@ -24,13 +24,13 @@ enum Element {
 
 /// A pattern, read.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Glob {
+pub struct Glob {
     elements: Vec<Element>,
 }
 
 /// Whether `**` is more than `*`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Dialect {
+pub enum Dialect {
     /// Go's `filepath.Match`.
     Path,
     /// moby's patternmatcher.
@@ -39,7 +39,7 @@ pub(crate) enum Dialect {
 
 impl Glob {
     /// `None`: a class or an escape does not end.
-    pub(crate) fn parse(pattern: &str, dialect: Dialect) -> Option<Self> {
+    pub fn parse(pattern: &str, dialect: Dialect) -> Option<Self> {
         let mut elements = Vec::new();
         let mut rest = pattern.chars().peekable();
         while let Some(c) = rest.next() {
@@ -59,15 +59,16 @@ impl Glob {
     }
 
     /// Whether there is a wildcard in a text.
-    pub(crate) fn is_pattern(text: &str) -> bool {
+    pub fn is_pattern(text: &str) -> bool {
         text.contains(['*', '?', '[', '\\'])
     }
 
     /// Whether the whole path matches.
-    pub(crate) fn matches(&self, path: &str) -> bool {
+    pub fn matches(&self, path: &str) -> bool {
         let elements = &self.elements;
         let (mut at, mut rest) = (0, path);
-        let (mut segment, mut deep): (Option<(usize, &str)>, Option<(usize, &str)>) = (None, None);
+        let mut segment: Option<(usize, &str)> = None;
+        let mut deep = segment;
         loop {
             match elements.get(at) {
                 Some(Element::All) => return true,

@@ -15,7 +15,7 @@ pub mod chmod;
 pub mod commit;
 pub mod container;
 pub mod containerfile;
-mod glob;
+pub mod glob;
 pub mod graph;
 pub mod ignore;
 pub mod lint;

@@ -196,7 +196,9 @@ fn parse(text: &str) -> Option<Platform> {
     let mut parts = text.split('/').map(str::to_owned);
     let platform = match (parts.next()?, parts.next(), parts.next(), parts.next()) {
         (architecture, None, ..) => Platform { os: "linux".to_owned(), architecture, ..Platform::default() },
-        (os, Some(architecture), variant, None) => Platform { os, architecture, variant, ..Platform::default() },
+        (os, Some(architecture), variant, None) => {
+            Platform { os, architecture, variant, ..Platform::default() }
+        }
         _ => return None,
     };
     (!platform.os.is_empty() && !platform.architecture.is_empty()).then_some(platform)

@@ -13,7 +13,8 @@ pub(super) fn address(source: &str) -> Option<Address> {
     let is_http = source.starts_with("http://") || source.starts_with("https://");
     let is_git = source.starts_with("git://") || source.starts_with("ssh://") || is_scp(source);
     let (remote, fragment) = source.split_once('#').map_or((source, None), |(a, b)| (a, Some(b)));
-    if !is_git && !(is_http && remote.trim_end_matches('/').ends_with(".git")) {
+    let is_repository = is_http && remote.trim_end_matches('/').ends_with(".git");
+    if !is_git && !is_repository {
         return is_http.then_some(Address::Url);
     }
     let (reference, subdirectory) = match fragment.map(|text| text.split_once(':').unwrap_or((text, ""))) {
