@@ -10,6 +10,7 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
+use conex_spec::json;
 use conex_spec::runtime::{ProcessState, State, VERSION};
 use conex_sys::socket;
 
@@ -35,10 +36,9 @@ pub(crate) fn hand_over(
         metadata: listener.metadata,
         state,
     };
-    let message =
-        serde_json::to_vec(&message).map_err(|error| Error::new(ErrorKind::Os, error.to_string()))?;
+    let message = json::write(&message).map_err(|error| Error::new(ErrorKind::Os, error.to_string()))?;
     let path = Path::new(&listener.path);
     socket::connect(path)
-        .and_then(|agent| socket::send(agent.as_fd(), &message, Some(descriptor.as_fd())))
+        .and_then(|agent| socket::send(agent.as_fd(), message.as_bytes(), Some(descriptor.as_fd())))
         .wrap(|| format!("failed to connect with seccomp agent at {}", path.display()))
 }

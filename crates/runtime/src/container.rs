@@ -22,8 +22,8 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use conex_spec::Timestamp;
 use conex_spec::runtime::{Config, NamespaceKind, State, Status, VERSION};
+use conex_spec::{Timestamp, json};
 use conex_sys::file::Access;
 use conex_sys::path::Dir;
 use conex_sys::{Errno, file, process, procfs, signal};
@@ -129,7 +129,7 @@ impl Container {
             }
             outcome => outcome.wrap(|| format!("read {}", path.display()))?,
         };
-        let record = serde_json::from_slice(&bytes)
+        let record = json::read(&bytes)
             .map_err(|error| Error::new(ErrorKind::Config, format!("read {}: {error}", path.display())))?;
         Ok(Self { directory, record, lock: None })
     }
@@ -200,7 +200,7 @@ impl Container {
             }
             outcome => outcome.wrap(|| format!("read {}", path.display()))?,
         };
-        serde_json::from_slice(&bytes)
+        json::read(&bytes)
             .map_err(|error| Error::new(ErrorKind::Os, format!("read {}: {error}", path.display())))
     }
 
@@ -392,7 +392,8 @@ fn is_at(open: &File, path: &Path) -> Result<bool> {
 }
 
 fn to_json(value: &impl Serialize) -> Result<Vec<u8>> {
-    serde_json::to_vec(value).map_err(|error| Error::new(ErrorKind::Os, error.to_string()))
+    let text = json::write(value).map_err(|error| Error::new(ErrorKind::Os, error.to_string()))?;
+    Ok(text.into_bytes())
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
+use conex_spec::json;
 use conex_spec::runtime::Status;
 use conex_sys::poll::{Events, poll};
 use serde::Serialize;
@@ -102,6 +103,6 @@ fn reading(container: &Container) -> Result<String> {
 }
 
 fn line(event: &Event<'_>) -> Result<String> {
-    let text = serde_json::to_string(event).map_err(|error| Error::new(ErrorKind::Os, error.to_string()))?;
+    let text = json::write(event).map_err(|error| Error::new(ErrorKind::Os, error.to_string()))?;
     Ok(text + "\n")
 }

@@ -10,6 +10,7 @@ use std::os::fd::AsFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Command, ExitStatus, Stdio};
 
+use conex_spec::json;
 use conex_spec::runtime::{Hook, State};
 use conex_sys::{file, process, signal};
 
@@ -68,8 +69,8 @@ fn outcomes(moment: Moment, hooks: &[Hook], state: &State) -> impl Iterator<Item
 }
 
 fn run_one(moment: Moment, hook: &Hook, state: &State) -> Result<()> {
-    let state = serde_json::to_vec(state).map_err(|error| Error::new(ErrorKind::Os, error.to_string()))?;
-    let input = file::in_memory("state", &state)?;
+    let state = json::write(state).map_err(|error| Error::new(ErrorKind::Os, error.to_string()))?;
+    let input = file::in_memory("state", state.as_bytes())?;
     let mut output = file::in_memory("output", b"")?;
     let mut command = Command::new(&hook.path);
     command.stdin(Stdio::from(input)).stdout(Stdio::from(output.try_clone()?));

@@ -7,6 +7,8 @@ use std::fmt::Write as _;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 
+use conex_spec::json;
+
 use crate::cli::{Format, Runtime};
 use crate::container::{self, Container};
 use crate::state::Report;
@@ -29,7 +31,7 @@ pub(crate) fn list(runtime: &Runtime, format: Format, quiet: bool) -> Result<Str
         _ if quiet => Ok(reports.iter().map(|report| format!("{}\n", report.id)).collect()),
         Format::Json if reports.is_empty() => Ok("null\n".to_owned()),
         Format::Json => {
-            let line = serde_json::to_string(&reports);
+            let line = json::write(&reports);
             line.map(|line| line + "\n").map_err(|error| Error::new(ErrorKind::Os, error.to_string()))
         }
         Format::Table => Ok(table(&reports)),

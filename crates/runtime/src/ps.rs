@@ -3,6 +3,8 @@
 
 use std::process::Command;
 
+use conex_spec::json;
+
 use crate::cli::{Format, Runtime};
 use crate::container::Container;
 use crate::{Error, ErrorKind, Result, Wrap};
@@ -16,8 +18,7 @@ pub(crate) fn ps(runtime: &Runtime, id: &str, format: Format, options: &[String]
         pids.push(container.record.init_process_pid);
     }
     if format == Format::Json {
-        let line =
-            serde_json::to_string(&pids).map_err(|error| Error::new(ErrorKind::Os, error.to_string()))?;
+        let line = json::write(&pids).map_err(|error| Error::new(ErrorKind::Os, error.to_string()))?;
         return Ok(line + "\n");
     }
     let default = ["-ef".to_owned()];

@@ -5,6 +5,7 @@
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 
+use conex_spec::json;
 use conex_spec::runtime::{
     Capabilities, Config, DeviceRule, IdMapping, Linux, Mount, Namespace, NamespaceKind, Process, Resource,
     Resources, Rlimit, Root, VERSION,
@@ -36,21 +37,8 @@ pub fn write(bundle: &str, rootless: Option<(u32, u32)>) -> Result<()> {
 
 /// Indented with tabs, without a newline at the end.
 fn text(config: &Config) -> Result<String> {
-    let text = serde_json::to_string_pretty(config)
-        .map_err(|error| Error::new(ErrorKind::Os, format!("write config.json: {error}")))?;
-    Ok(indent(&text, "\t"))
-}
-
-/// Another indentation than serde_json's two spaces. No string of JSON has a line break in it.
-pub fn indent(json: &str, unit: &str) -> String {
-    let lines: Vec<_> = json
-        .lines()
-        .map(|line| {
-            let words = line.trim_start_matches(' ');
-            unit.repeat((line.len() - words.len()) / 2) + words
-        })
-        .collect();
-    lines.join("\n")
+    json::write_indented(config, "\t")
+        .map_err(|error| Error::new(ErrorKind::Os, format!("write config.json: {error}")))
 }
 
 fn example() -> Config {

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use conex_spec::json;
 use conex_spec::runtime::{Status, VERSION};
 use serde::Serialize;
 
@@ -49,5 +50,5 @@ impl Report {
 /// The verb: JSON of two spaces, no newline at the end.
 pub(crate) fn state(runtime: &Runtime, id: &str) -> Result<String> {
     let report = Report::of(&Container::open(&runtime.root, id)?)?;
-    serde_json::to_string_pretty(&report).map_err(|error| Error::new(ErrorKind::Os, error.to_string()))
+    json::write_indented(&report, "  ").map_err(|error| Error::new(ErrorKind::Os, error.to_string()))
 }

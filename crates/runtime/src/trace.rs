@@ -21,6 +21,8 @@ use std::path::Path;
 use std::rc::Rc;
 use std::time::SystemTime;
 
+use conex_spec::json;
+
 use crate::plan::Plan;
 use crate::{Result, Wrap};
 
@@ -98,7 +100,7 @@ impl Trace {
 
     fn write(&self, row: Row, name: impl Display, span: Span) {
         let Some(sink) = &self.0 else { return };
-        let name = serde_json::Value::from(name.to_string());
+        let name = json::write(&name.to_string()).unwrap_or_default();
         let (begin, length) = (micros(span.begin), micros(span.end.saturating_sub(span.begin)));
         let thread = row as u8;
         sink.write(&format!(

@@ -8,6 +8,7 @@
 pub mod digest;
 pub mod distribution;
 pub mod image;
+pub mod json;
 pub mod runtime;
 pub mod time;
 

@@ -40,7 +40,6 @@ pub const RUNTIME: &[&str] = &[
     "serde_core",
     "serde_derive",
     "serde_json",
-    "serde_path_to_error",
     "syn",
     "unicode-ident",
     "zmij",

@@ -4,6 +4,8 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
+use conex_spec::json;
+
 use super::{CgroupPlan, Driver};
 
 impl fmt::Display for CgroupPlan {
@@ -32,7 +34,7 @@ impl fmt::Display for CgroupPlan {
         }
         let mut limits = self.resources.clone();
         let rules = std::mem::take(&mut limits.devices).len();
-        let limits = serde_json::to_string(&limits).map_err(|_| fmt::Error)?;
+        let limits = json::write(&limits).map_err(|_| fmt::Error)?;
         write!(f, "; {rules} device rules; limits {limits}")
     }
 }

@@ -6,9 +6,11 @@ use std::path::PathBuf;
 use super::grammar::{Flag, Parsed, usage};
 use super::pattern::Pattern;
 use super::{Format, Runtime};
+use conex_spec::json;
+
 use crate::create::Options;
 use crate::trace::Trace;
-use crate::{Error, ErrorKind, Result, Wrap, container, spec};
+use crate::{Error, ErrorKind, Result, Wrap, container};
 
 /// A flag with a value.
 pub(super) const fn option(long: &'static str, value: &'static str, help: &'static str) -> Flag {
@@ -111,7 +113,7 @@ pub(super) fn failed(runtime: &Runtime, verb: &str) -> impl Fn(Error) -> Error {
 
 /// A value as JSON of four spaces.
 pub(super) fn to_json(value: &impl serde::Serialize) -> Result<String> {
-    serde_json::to_string_pretty(value)
-        .map(|text| spec::indent(&text, "    ") + "\n")
+    json::write_indented(value, "    ")
+        .map(|text| text + "\n")
         .map_err(|error| Error::new(ErrorKind::Os, error.to_string()))
 }

@@ -18,7 +18,7 @@ use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
 use std::time::SystemTime;
 
-use conex_spec::Timestamp;
+use conex_spec::{Timestamp, json};
 use serde::Serialize;
 
 use super::grammar::usage;
@@ -153,7 +153,7 @@ impl Log {
         let time = Timestamp { nanoseconds: 0, ..Timestamp::from(SystemTime::now()) }.to_string();
         if self.json {
             let line = Line { level, msg: message, time };
-            serde_json::to_string(&line).unwrap_or_default() + "\n"
+            json::write(&line).unwrap_or_default() + "\n"
         } else {
             format!("time={time:?} level={level} msg={message:?}\n")
         }

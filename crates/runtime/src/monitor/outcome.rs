@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::time::SystemTime;
 
-use conex_spec::Timestamp;
+use conex_spec::{Timestamp, json};
 use conex_sys::file::replace;
 use conex_sys::process::Exit;
 use conex_sys::signal::KILL;
@@ -24,9 +24,9 @@ struct Outcome {
 /// Writes the exit file.
 pub(super) fn write(path: &Path, exit: Exit, oom: bool) -> Result<()> {
     let outcome = Outcome { code: exit.code(), finished: SystemTime::now().into(), oom };
-    let text = serde_json::to_vec(&outcome)
+    let text = json::write(&outcome)
         .map_err(|error| Error::new(ErrorKind::Os, format!("write the exit file: {error}")))?;
-    Ok(replace(path, &text, 0o644)?)
+    Ok(replace(path, text.as_bytes(), 0o644)?)
 }
 
 /// The container's cgroup as the kernel shows it, whatever runtime made it.

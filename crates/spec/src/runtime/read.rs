@@ -1,23 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Reads a document and, if it is wrong, says everything that is wrong with it at once, with line and column.
 //!
-//! A correct document takes the short way: bytes straight into the structs. Only a wrong one is read again:
-//!
 //! ```text
-//!  text ─► Value ─► T        wrong type at /process/cwd? note it, cut that node out, try again
-//!                   └► rules  what the pruned document still breaks
-//!  pointers ─► offsets ─► line:column, by a walk over the raw text
+//!  text ─► json::Document ─► T        wrong type at /process/cwd? note it, cut that value out, try again
+//!                            └► rules  what the rest of the document still breaks
+//!  values, pointers ─► offsets ─► line:column
 //! ```
 
-use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::de::DeserializeOwned;
-use serde_json::Value;
-use serde_path_to_error::Segment;
 
 use super::Violation;
-use super::validate::token;
+use crate::json::{Document, Syntax, Unfit};
 
 /// After so many wrong types nobody reads on, and every one costs another pass.
 const MOST: usize = 100;
@@ -44,57 +39,51 @@ impl fmt::Display for Mistake {
 
 /// A document that passes `rules`, or every mistake in it, in the order of the text.
 pub fn read<T: DeserializeOwned>(text: &[u8], rules: fn(&T) -> Vec<Violation>) -> Result<T, Vec<Mistake>> {
-    let violations = match serde_json::from_slice::<T>(text) {
-        Ok(document) => {
-            let violations = rules(&document);
-            if violations.is_empty() {
-                return Ok(document);
-            }
-            violations
-        }
-        Err(_) => match read_slowly(text, rules)? {
-            (Some(document), violations) if violations.is_empty() => return Ok(document),
-            (_, violations) => violations,
-        },
-    };
-    let mut mistakes: Vec<_> = violations.into_iter().map(|violation| locate(text, violation)).collect();
-    mistakes.sort_by_key(|mistake| (mistake.line, mistake.column));
-    Err(mistakes)
-}
-
-/// The document as far as it can be understood, and all that is wrong with it.
-fn read_slowly<T: DeserializeOwned>(
-    text: &[u8],
-    rules: fn(&T) -> Vec<Violation>,
-) -> Result<(Option<T>, Vec<Violation>), Vec<Mistake>> {
-    let value = serde_json::from_slice(text).map_err(|error| vec![syntax_mistake(&error)])?;
-    let mut pruned = Pruned { value, removed: BTreeMap::new() };
-    let mut found: Vec<Violation> = Vec::new();
+    let mut document = Document::parse(text).map_err(|Syntax { offset, message }| {
+        vec![mistake(text, offset, Violation { pointer: String::new(), message: message.into() })]
+    })?;
+    let mut found: Vec<(usize, Violation)> = Vec::new();
     loop {
-        match serde_path_to_error::deserialize::<_, T>(&pruned.value) {
-            Ok(document) => {
-                let mut broken = rules(&document);
-                for violation in &mut broken {
-                    violation.pointer = pruned.original(&violation.pointer);
+        match T::deserialize(document.root()) {
+            Ok(read) => {
+                let broken = broken(&document, rules(&read), &found);
+                found.extend(broken);
+                if found.is_empty() {
+                    return Ok(read);
                 }
-                broken
-                    .retain(|violation| !found.iter().any(|earlier| may_follow(&earlier.pointer, violation)));
-                found.append(&mut broken);
-                return Ok((Some(document), found));
+                break;
             }
-            Err(error) => {
-                let here = pointer(error.path());
-                let original = pruned.original(&here);
-                // A node that misses what was cut out of it is no mistake of its own.
-                if !found.iter().any(|earlier| is_within(&earlier.pointer, &original)) {
-                    found.push(Violation { pointer: original, message: error.inner().to_string() });
+            Err(Unfit { at, message }) => {
+                let value = at.unwrap_or_default();
+                let pointer = document.pointer(value);
+                // A value that misses what was cut out of it is no mistake of its own.
+                if !found.iter().any(|(_, earlier)| is_within(&earlier.pointer, &pointer)) {
+                    found.push((document.offset(value), Violation { pointer, message }));
                 }
-                if found.len() == MOST || here.is_empty() || !pruned.remove(&here) {
-                    return Ok((None, found));
+                if found.len() == MOST || !document.cut(value) {
+                    break;
                 }
             }
         }
     }
+    found.sort_by_key(|(offset, _)| *offset);
+    Err(found.into_iter().map(|(offset, violation)| mistake(text, offset, violation)).collect())
+}
+
+/// The rules that what is left of a document breaks, if wrong types did not make it so.
+fn broken(
+    document: &Document<'_>,
+    violations: Vec<Violation>,
+    wrong: &[(usize, Violation)],
+) -> Vec<(usize, Violation)> {
+    let place = |violation: Violation| {
+        let (value, pointer) = document.find(&violation.pointer);
+        (document.offset(value), Violation { pointer, ..violation })
+    };
+    let is_own = |(_, violation): &(usize, Violation)| {
+        !wrong.iter().any(|(_, earlier)| may_follow(&earlier.pointer, violation))
+    };
+    violations.into_iter().map(place).filter(is_own).collect()
 }
 
 /// Whether a broken rule may only be the echo of a wrong type found earlier.
@@ -110,184 +99,23 @@ fn is_within(pointer: &str, ancestor: &str) -> bool {
     pointer.strip_prefix(ancestor).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
-fn pointer(path: &serde_path_to_error::Path) -> String {
-    let mut pointer = String::new();
-    for segment in path {
-        match segment {
-            Segment::Seq { index } => pointer += &format!("/{index}"),
-            Segment::Map { key } => pointer += &format!("/{}", token(key)),
-            Segment::Enum { .. } | Segment::Unknown => {}
-        }
-    }
-    pointer
-}
-
-/// A document with nodes cut out.
-struct Pruned {
-    value: Value,
-    /// By array (its original pointer), the original indices that are gone.
-    removed: BTreeMap<String, Vec<usize>>,
-}
-
-impl Pruned {
-    /// False if there is no such node.
-    fn remove(&mut self, pointer: &str) -> bool {
-        let Some((parent, last)) = pointer.rsplit_once('/') else { return false };
-        let original = self.original(pointer);
-        match self.value.pointer_mut(parent) {
-            Some(Value::Object(map)) => map.remove(&last.replace("~1", "/").replace("~0", "~")).is_some(),
-            Some(Value::Array(list)) => {
-                let Some(index) = last.parse().ok().filter(|index| *index < list.len()) else { return false };
-                list.remove(index);
-                if let Some((array, index)) = original.rsplit_once('/') {
-                    self.removed.entry(array.into()).or_default().extend(index.parse::<usize>());
-                }
-                true
-            }
-            _ => false,
-        }
-    }
-
-    /// Where a node of the pruned document was before.
-    fn original(&self, pointer: &str) -> String {
-        let mut original = String::new();
-        for part in pointer.split('/').skip(1) {
-            let shifted = self.removed.get(&original).and_then(|removed| {
-                let index: usize = part.parse().ok()?;
-                (0..).filter(|candidate| !removed.contains(candidate)).nth(index)
-            });
-            original.push('/');
-            match shifted {
-                Some(index) => original += &index.to_string(),
-                None => original += part,
-            }
-        }
-        original
-    }
-}
-
-fn syntax_mistake(error: &serde_json::Error) -> Mistake {
-    let message = error.to_string();
-    let message = message.rsplit_once(" at line ").map_or(&*message, |(message, _)| message);
-    Mistake { line: error.line(), column: error.column(), pointer: String::new(), message: message.into() }
-}
-
 /// Where in the text of a well-formed document a violation is.
 pub fn locate(text: &[u8], violation: Violation) -> Mistake {
-    let mut scanner = Scanner { text, at: 0 };
-    let offset = scanner.find(&violation.pointer);
-    let before = &text[..offset.min(text.len())];
+    let offset = Document::parse(text).map_or(0, |document| {
+        let (value, _) = document.find(&violation.pointer);
+        document.offset(value)
+    });
+    mistake(text, offset, violation)
+}
+
+fn mistake(text: &[u8], offset: usize, Violation { pointer, message }: Violation) -> Mistake {
+    let before = &text[..offset];
     let line_start = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |newline| newline + 1);
     Mistake {
         line: before.iter().filter(|byte| **byte == b'\n').count() + 1,
-        column: before.len() - line_start + 1,
-        pointer: violation.pointer,
-        message: violation.message,
-    }
-}
-
-/// Walks over text that is known to be well-formed JSON.
-struct Scanner<'a> {
-    text: &'a [u8],
-    at: usize,
-}
-
-impl Scanner<'_> {
-    /// The offset of the value at a pointer, or of the innermost one on the way that exists.
-    fn find(&mut self, pointer: &str) -> usize {
-        self.skip_space();
-        let mut innermost = self.at;
-        for part in pointer.split('/').skip(1) {
-            let wanted = part.replace("~1", "/").replace("~0", "~");
-            if !self.enter(&wanted) {
-                break;
-            }
-            innermost = self.at;
-        }
-        innermost
-    }
-
-    /// From the start of an object or array to the start of one of its values.
-    fn enter(&mut self, wanted: &str) -> bool {
-        let object = match self.peek() {
-            Some(b'{') => true,
-            Some(b'[') => false,
-            _ => return false,
-        };
-        self.at += 1;
-        for index in 0.. {
-            self.skip_space();
-            if matches!(self.peek(), None | Some(b'}' | b']')) {
-                return false;
-            }
-            let here = if object {
-                let start = self.at;
-                self.skip_value();
-                let key: Option<String> = serde_json::from_slice(&self.text[start..self.at]).ok();
-                self.skip_space();
-                self.at += 1; // the colon
-                self.skip_space();
-                key.as_deref() == Some(wanted)
-            } else {
-                wanted.parse() == Ok(index)
-            };
-            if here {
-                return true;
-            }
-            self.skip_value();
-            self.skip_space();
-            if self.peek() == Some(b',') {
-                self.at += 1;
-            }
-        }
-        false
-    }
-
-    fn skip_value(&mut self) {
-        let mut depth = 0;
-        loop {
-            match self.peek() {
-                None => return,
-                Some(b'"') => self.skip_string(),
-                Some(b'{' | b'[') => {
-                    depth += 1;
-                    self.at += 1;
-                }
-                Some(b'}' | b']') => {
-                    depth -= 1;
-                    self.at += 1;
-                }
-                Some(_) => self.at += 1,
-            }
-            if depth == 0
-                && matches!(
-                    self.peek(),
-                    None | Some(b',' | b':' | b'}' | b']' | b' ' | b'\t' | b'\r' | b'\n')
-                )
-            {
-                return;
-            }
-        }
-    }
-
-    fn skip_string(&mut self) {
-        self.at += 1;
-        while let Some(byte) = self.peek() {
-            self.at += if byte == b'\\' { 2 } else { 1 };
-            if byte == b'"' {
-                return;
-            }
-        }
-    }
-
-    fn skip_space(&mut self) {
-        while matches!(self.peek(), Some(b' ' | b'\t' | b'\r' | b'\n')) {
-            self.at += 1;
-        }
-    }
-
-    fn peek(&self) -> Option<u8> {
-        self.text.get(self.at).copied()
+        column: offset - line_start + 1,
+        pointer,
+        message,
     }
 }
 
@@ -339,7 +167,7 @@ mod tests {
     #[test]
     fn a_syntax_error_is_the_only_mistake() {
         assert_eq!(mistakes("{\n  \"ociVersion\": \"1.0.0\",\n}"), ["3:1: trailing comma"]);
-        assert_eq!(mistakes(""), ["1:0: EOF while parsing a value"]);
+        assert_eq!(mistakes(""), ["1:1: EOF while parsing a value"]);
         assert_eq!(mistakes("7"), ["1:1: invalid type: integer `7`, expected struct Config"]);
     }
 
@@ -351,14 +179,5 @@ mod tests {
         assert_eq!(mistakes(text), Vec::<String>::new());
         let config: Config = read(text.as_bytes(), validate).unwrap();
         assert_eq!(config.oci_version, "1.0.1");
-    }
-
-    #[test]
-    fn keys_with_escapes_are_found() {
-        let text = "{\"a\\\"b\": [1, {\"c/d\": \"}\", \"e\": 2}]}";
-        let mut scanner = Scanner { text: text.as_bytes(), at: 0 };
-        assert_eq!(&text[scanner.find("/a\"b/1/e")..], "2}]}");
-        let mut scanner = Scanner { text: text.as_bytes(), at: 0 };
-        assert_eq!(&text[scanner.find("/a\"b/1/c~1d")..], "\"}\", \"e\": 2}]}");
     }
 }

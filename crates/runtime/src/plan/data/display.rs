@@ -4,12 +4,13 @@
 use std::fmt;
 
 use serde::Serialize;
-use serde_json::Value;
 
 use super::{
     AdditionalGroups, AfterClone, BeforeClone, CapabilitySet, EnterRoot, HookMoment, Mount, MountSource,
     OpenSource, Plan, Propagation, PropagationKind, Question, Step,
 };
+use conex_spec::json;
+
 use crate::plan::mounts::attribute_words;
 
 /// The whole runbook.
@@ -286,10 +287,7 @@ impl fmt::Display for CapabilitySet {
 
 /// A word of the specification, such as `SCHED_BATCH`.
 fn word(value: &impl Serialize) -> String {
-    match serde_json::to_value(value) {
-        Ok(Value::String(word)) => word,
-        _ => String::new(),
-    }
+    json::write(value).unwrap_or_default().trim_matches('"').to_owned()
 }
 
 fn words(f: &mut fmt::Formatter<'_>, words: impl Iterator<Item = String>) -> fmt::Result {
