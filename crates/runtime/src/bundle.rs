@@ -84,7 +84,8 @@ pub(crate) fn contents(path: &str) -> Result<Vec<u8>> {
 }
 
 fn all_of(source: impl Read, path: &str) -> Result<Vec<u8>> {
-    let mut text = Vec::new();
+    // The standard library would begin with 32 bytes.
+    let mut text = Vec::with_capacity(8192);
     source.take(LARGEST + 1).read_to_end(&mut text).wrap(|| format!("read {path}"))?;
     if text.len() as u64 > LARGEST {
         return Err(Error::new(ErrorKind::Config, format!("{path}: is larger than {LARGEST} bytes")));

@@ -176,8 +176,11 @@ impl Container {
             .into_iter()
             .map(|kind| {
                 let name = kind.proc_name();
-                let key =
-                    if name == "mnt" { "NEWNS".to_owned() } else { format!("NEW{}", name.to_uppercase()) };
+                let key = if name == "mnt" {
+                    "NEWNS".to_owned()
+                } else {
+                    format!("NEW{}", name.to_ascii_uppercase())
+                };
                 (key, format!("/proc/{pid}/ns/{name}"))
             })
             .collect();

@@ -42,9 +42,12 @@ impl ErrorKind {
     }
 }
 
-/// A kind and a message.
+/// A kind and a message. In a box: every function on the way up hands it on.
 #[derive(Debug)]
-pub struct Error {
+pub struct Error(Box<Failure>);
+
+#[derive(Debug)]
+struct Failure {
     kind: ErrorKind,
     message: String,
     errno: Option<conex_sys::Errno>,
@@ -56,43 +59,43 @@ pub type Result<T> = std::result::Result<T, Error>;
 impl Error {
     /// `message` is a lower-case fragment without a period, naming what and where.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), errno: None }
+        Self(Box::new(Failure { kind, message: message.into(), errno: None }))
     }
 
     /// An error of the other process, as it came over the socket; `errno` 0 is none.
     pub(crate) fn received(kind: ErrorKind, message: String, errno: i32) -> Self {
         let errno = (errno != 0).then(|| conex_sys::Errno::from_raw_os_error(errno));
-        Self { kind, message, errno }
+        Self(Box::new(Failure { kind, message, errno }))
     }
 
     /// What to decide by.
     pub fn kind(&self) -> ErrorKind {
-        self.kind
+        self.0.kind
     }
 
     /// The kernel's answer, where it was the kernel.
     pub fn errno(&self) -> Option<conex_sys::Errno> {
-        self.errno
+        self.0.errno
     }
 
     /// Puts a remedy, or what the kernel's answer may mean, behind the message.
     #[must_use]
     pub fn explained(mut self, remedy: impl fmt::Display) -> Self {
-        self.message = format!("{} ({remedy})", self.message);
+        self.0.message = format!("{} ({remedy})", self.0.message);
         self
     }
 
     /// Puts context to the left of the message.
     #[must_use]
     pub fn wrap(mut self, context: impl fmt::Display) -> Self {
-        self.message = format!("{context}: {}", self.message);
+        self.0.message = format!("{context}: {}", self.0.message);
         self
     }
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)
+        f.write_str(&self.0.message)
     }
 }
 
@@ -104,7 +107,7 @@ impl From<conex_sys::Error> for Error {
             conex_sys::Errno::NOENT => ErrorKind::NotFound,
             _ => ErrorKind::Os,
         };
-        Self { kind, message: error.to_string(), errno: Some(error.errno()) }
+        Self(Box::new(Failure { kind, message: error.to_string(), errno: Some(error.errno()) }))
     }
 }
 
@@ -116,8 +119,8 @@ impl From<std::io::Error> for Error {
         };
         let errno = error.raw_os_error().map(conex_sys::Errno::from_raw_os_error);
         let words = error.to_string();
-        let words = words.split(" (os error").next().unwrap_or_default().to_lowercase();
-        Self { kind, message: words, errno }
+        let words = words.split(" (os error").next().unwrap_or_default().to_ascii_lowercase();
+        Self(Box::new(Failure { kind, message: words, errno }))
     }
 }
 

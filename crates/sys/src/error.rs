@@ -5,9 +5,12 @@ use std::fmt;
 
 use rustix::io::Errno;
 
-/// The call with its arguments, and the kernel's answer.
+/// The call with its arguments, and the kernel's answer. In a box: every function on the way up hands it on.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Error {
+pub struct Error(Box<Failure>);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Failure {
     call: String,
     errno: Errno,
 }
@@ -18,25 +21,25 @@ pub type Result<T> = std::result::Result<T, Error>;
 impl Error {
     /// `call` is the system call with its arguments, file descriptors as `[n]</path>`.
     pub fn new(call: impl Into<String>, errno: Errno) -> Self {
-        Self { call: call.into(), errno }
+        Self(Box::new(Failure { call: call.into(), errno }))
     }
 
     /// The kernel's answer.
     pub fn errno(&self) -> Errno {
-        self.errno
+        self.0.errno
     }
 
     /// The call that failed.
     pub fn call(&self) -> &str {
-        &self.call
+        &self.0.call
     }
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let words = std::io::Error::from_raw_os_error(self.errno.raw_os_error()).to_string();
+        let words = std::io::Error::from_raw_os_error(self.errno().raw_os_error()).to_string();
         let words = words.split(" (os error").next().unwrap_or_default();
-        write!(f, "{}: {}", self.call, words.to_lowercase())
+        write!(f, "{}: {}", self.call(), words.to_ascii_lowercase())
     }
 }
 
@@ -44,7 +47,7 @@ impl std::error::Error for Error {}
 
 impl From<Error> for std::io::Error {
     fn from(error: Error) -> Self {
-        Self::new(Self::from_raw_os_error(error.errno.raw_os_error()).kind(), error)
+        Self::new(Self::from_raw_os_error(error.errno().raw_os_error()).kind(), error)
     }
 }
 

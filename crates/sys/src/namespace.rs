@@ -77,7 +77,7 @@ fn show_flags(flags: u64) -> String {
         .filter(|kind| flags & kind.flag() != 0)
         .map(|kind| match kind {
             Kind::Mount => "CLONE_NEWNS".to_owned(),
-            other => format!("CLONE_NEW{}", other.file_name().to_uppercase()),
+            other => format!("CLONE_NEW{}", other.file_name().to_ascii_uppercase()),
         })
         .collect();
     names.join("|")

@@ -84,7 +84,7 @@ pub fn description(number: i32) -> String {
     // SAFETY: any number has a text, which stays until the next call of a process with one thread.
     let text = unsafe { libc::strsignal(number) };
     // SAFETY: strsignal(3) returns a string with its end.
-    unsafe { CStr::from_ptr(text) }.to_string_lossy().to_lowercase()
+    unsafe { CStr::from_ptr(text) }.to_string_lossy().to_ascii_lowercase()
 }
 
 fn real_time(base: i32, offset: &str) -> Option<i32> {
@@ -157,6 +157,13 @@ pub fn end_on(number: i32) -> Result<()> {
     check(if before == libc::SIG_ERR { -1 } else { 0 }).map(drop).call(|| format!("signal({number})"))
 }
 
+/// A write to a pipe or socket that nobody reads is EPIPE, and not the end of the process.
+pub fn ignore_broken_pipes() -> Result<()> {
+    // SAFETY: SIG_IGN installs no handler.
+    let before = unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };
+    check(if before == libc::SIG_ERR { -1 } else { 0 }).map(drop).call(|| "signal(SIGPIPE)".to_owned())
+}
+
 /// Signals by number: bit n-1 is signal n, as the kernel has them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Set(u64);
@@ -172,7 +179,7 @@ pub fn ignored() -> Set {
 }
 
 /// Default dispositions and nothing blocked: what a program expects to be started with. Handlers end with execve(2) by
-/// themselves; what is ignored stays so. (Rust's start-up ignores SIGPIPE, and a caller may have ignored more.)
+/// themselves; what is ignored stays so. ([`ignore_broken_pipes`] ignores SIGPIPE, and a caller may have ignored more.)
 pub fn reset(ignored: Set) -> Result<()> {
     let refused = [libc::SIGKILL, libc::SIGSTOP, 32, 33];
     for number in (1..=MAX).filter(|number| ignored.0 & (1 << (number - 1)) != 0 && !refused.contains(number))

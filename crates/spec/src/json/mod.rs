@@ -17,7 +17,7 @@ mod write;
 
 pub use document::{Document, NodeId};
 pub use syntax::Syntax;
-pub use value::{Unfit, Value};
+pub use value::{Misfit, Unfit, Value};
 pub use write::{write, write_indented};
 
 use std::fmt;
@@ -28,9 +28,9 @@ use serde::de::DeserializeOwned;
 pub fn read<T: DeserializeOwned>(text: &[u8]) -> Result<T, Mistaken> {
     let document = Document::parse(text)
         .map_err(|Syntax { offset, message }| Mistaken { offset, message: message.to_owned() })?;
-    T::deserialize(document.root()).map_err(|Unfit { at, message }| Mistaken {
-        offset: at.map_or(0, |node| document.offset(node)),
-        message,
+    T::deserialize(document.root()).map_err(|error| {
+        let Misfit { at, message } = error.into_inner();
+        Mistaken { offset: at.map_or(0, |node| document.offset(node)), message }
     })
 }
 

@@ -14,9 +14,13 @@ use serde::forward_to_deserialize_any;
 
 use super::document::{Document, NodeId};
 
-/// Why a value is not what was asked for.
+/// Why a value is not what was asked for. In a box: every reader on the way up hands it on.
 #[derive(Debug)]
-pub struct Unfit {
+pub struct Unfit(Box<Misfit>);
+
+/// What [`Unfit`] says.
+#[derive(Debug)]
+pub struct Misfit {
     /// Known by the time the error leaves the document.
     pub at: Option<NodeId>,
     pub message: String,
@@ -24,7 +28,7 @@ pub struct Unfit {
 
 impl Error for Unfit {
     fn custom<T: fmt::Display>(message: T) -> Self {
-        Self { at: None, message: message.to_string() }
+        Self(Box::new(Misfit { at: None, message: message.to_string() }))
     }
 
     fn invalid_type(unexpected: Unexpected<'_>, expected: &dyn Expected) -> Self {
@@ -35,9 +39,27 @@ impl Error for Unfit {
     }
 }
 
+impl Unfit {
+    /// Where, and why.
+    pub fn into_inner(self) -> Misfit {
+        *self.0
+    }
+
+    /// At this value, if it is nobody's yet.
+    fn placed(mut self, at: NodeId) -> Self {
+        self.0.at = self.0.at.or(Some(at));
+        self
+    }
+
+    fn moved(mut self, at: NodeId) -> Self {
+        self.0.at = Some(at);
+        self
+    }
+}
+
 impl fmt::Display for Unfit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)
+        f.write_str(&self.0.message)
     }
 }
 
@@ -74,7 +96,7 @@ impl<'d> Value<'d> {
 
     /// An error that is nobody's yet is this value's.
     fn place<T>(self, outcome: Result<T>) -> Result<T> {
-        outcome.map_err(|error| Unfit { at: error.at.or(Some(self.id)), ..error })
+        outcome.map_err(|error| error.placed(self.id))
     }
 
     fn unfit<T>(self, expected: &dyn Expected) -> Result<T> {
@@ -175,7 +197,7 @@ impl<'de> Deserializer<'de> for Value<'_> {
             (_, Some((_, Some(key), content))) => {
                 let variant = Variant { word: self.other(key), content: Some(self.other(content)) };
                 // A key cannot be cut out by itself.
-                visitor.visit_enum(variant).map_err(|error| Unfit { at: Some(self.id), ..error })
+                visitor.visit_enum(variant).map_err(|error| error.moved(self.id))
             }
             _ => self.unfit(&visitor),
         }
@@ -295,7 +317,7 @@ impl<'de> MapAccess<'de> for Items<'_> {
 
 /// Whose key does not fit, does not fit.
 fn read_key<'de, K: DeserializeSeed<'de>>(key: Value<'_>, value: Value<'_>, seed: K) -> Result<K::Value> {
-    seed.deserialize(key).map_err(|error| Unfit { at: Some(value.id), ..error })
+    seed.deserialize(key).map_err(|error| error.moved(value.id))
 }
 
 /// The entries of an object that a struct has fields for, the last of each name.

@@ -12,7 +12,7 @@ use std::fmt;
 use serde::de::DeserializeOwned;
 
 use super::Violation;
-use crate::json::{Document, Syntax, Unfit};
+use crate::json::{Document, Misfit, Syntax};
 
 /// After so many wrong types nobody reads on, and every one costs another pass.
 const MOST: usize = 100;
@@ -53,7 +53,8 @@ pub fn read<T: DeserializeOwned>(text: &[u8], rules: fn(&T) -> Vec<Violation>) -
                 }
                 break;
             }
-            Err(Unfit { at, message }) => {
+            Err(error) => {
+                let Misfit { at, message } = error.into_inner();
                 let value = at.unwrap_or_default();
                 let pointer = document.pointer(value);
                 // A value that misses what was cut out of it is no mistake of its own.
