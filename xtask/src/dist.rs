@@ -3,10 +3,12 @@
 //! beside them are their other names.
 //!
 //! The runtime is built by itself, with a profile of its own: built together, cargo would give it the features that
-//! `conex` asks of the crates both use, and with them start-up cost.
+//! `conex` asks of the crates both use, and with them start-up cost. It is also built together with its standard
+//! library, from the toolchain's own source ([`lean`]): as delivered, that is made for speed and prints backtraces.
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Result, ensure};
 use conex_testkit::{binaries, require};
@@ -33,13 +35,17 @@ pub fn main() -> Result<()> {
 /// Builds both, static against musl where that can be had, against glibc otherwise.
 pub fn build() -> Result<Programs> {
     Ok(Programs {
-        runtime: build_one("conex-runtime", "conex-runtime", "runtime")?,
+        runtime: build_with("conex-runtime", "conex-runtime", "runtime", lean)?,
         conex: build_one("conex", "conex", "dist")?,
     })
 }
 
 /// Builds one program of a package; its path.
 pub fn build_one(package: &str, program: &str, profile: &str) -> Result<PathBuf> {
+    build_with(package, program, profile, |_| ())
+}
+
+fn build_with(package: &str, program: &str, profile: &str, tune: fn(&mut Command)) -> Result<PathBuf> {
     if let Some(directory) = std::env::var_os(BUILT) {
         return Ok(Path::new(&directory).join(program));
     }
@@ -47,18 +53,11 @@ pub fn build_one(package: &str, program: &str, profile: &str) -> Result<PathBuf>
         let musl = host::musl_target();
         let target = if musl { host::MUSL } else { "x86_64-unknown-linux-gnu" };
         let mut cargo = shell::cargo();
-        cargo.args([
-            "build",
-            "--quiet",
-            "--locked",
-            "--package",
-            package,
-            "--profile",
-            profile,
-            "--target",
-            target,
-        ]);
-        if !musl {
+        cargo.args(["build", "--quiet", "--locked", "--package", package, "--profile", profile]);
+        cargo.args(["--target", target]);
+        if musl {
+            tune(&mut cargo);
+        } else {
             println!("    no target {} or no musl-gcc: against glibc instead", host::MUSL);
             cargo.env("RUSTFLAGS", "-C target-feature=+crt-static");
         }
@@ -67,6 +66,28 @@ pub fn build_one(package: &str, program: &str, profile: &str) -> Result<PathBuf>
         ensure!(built.is_file(), "cargo built no {}", built.display());
         Ok(built)
     })
+}
+
+/// What makes the runtime a third smaller. cargo and rustc call it unstable, and take it from a stable toolchain only
+/// with `RUSTC_BOOTSTRAP`; the same source builds without.
+fn lean(cargo: &mut Command) {
+    if !host::standard_source() {
+        println!("    without the standard library's source: a larger program");
+        return;
+    }
+    const FLAGS: [&str; 5] = [
+        // Nothing unwinds: no tables. Whoever asks for a backtrace gets the abort that would have followed it.
+        "-Cforce-unwind-tables=no",
+        "-Clink-arg=-Wl,--defsym=_Unwind_Backtrace=abort,--defsym=_Unwind_GetIP=abort",
+        // A bit for each address that the start relocates, where there were 24 bytes.
+        "-Clink-arg=-Wl,-z,pack-relative-relocs",
+        // What repeats among the instructions becomes a function; then once more.
+        "-Cllvm-args=-enable-machine-outliner=always",
+        "-Cllvm-args=-machine-outliner-reruns=2",
+    ];
+    // The standard library for size, and without the printer of backtraces, which would have no names anyway.
+    cargo.args(["-Zbuild-std=std,panic_abort", "-Zbuild-std-features=optimize_for_size"]);
+    cargo.env("RUSTC_BOOTSTRAP", "1").env("RUSTFLAGS", FLAGS.join(" "));
 }
 
 /// Says what a program is; fails when it is not static.

@@ -2,6 +2,7 @@
 //! What the host must bring: Debian packages and the musl target. Installed where that is possible and allowed,
 //! always saying what and why; otherwise named, and what needs it falls back or is skipped.
 
+use std::path::Path;
 use std::process::Stdio;
 
 use anyhow::Result;
@@ -103,16 +104,28 @@ fn apt(words: &[&str]) -> Result<()> {
 
 /// Whether static programs can be built against musl; adds the target when it is missing.
 pub fn musl_target() -> bool {
-    let installed = |()| -> Result<bool> {
+    let library = format!("{MUSL}/lib");
+    let add = ["target", "add", MUSL];
+    toolchain_has(&library, &add, "static programs") && require::program("musl-gcc").is_ok()
+}
+
+/// Whether the standard library can be built anew; adds its source when it is missing.
+pub fn standard_source() -> bool {
+    let add = ["component", "add", "rust-src"];
+    toolchain_has("src/rust/library/std", &add, "a runtime with a standard library for its size")
+}
+
+/// Whether a directory of the toolchain is there, by now.
+fn toolchain_has(directory: &str, add: &[&str], why: &str) -> bool {
+    let installed = || -> Result<bool> {
         let sysroot = shell::capture(shell::program("rustc").args(["--print", "sysroot"]))?;
-        Ok(std::path::Path::new(sysroot.trim()).join("lib/rustlib").join(MUSL).join("lib").is_dir())
+        Ok(Path::new(sysroot.trim()).join("lib/rustlib").join(directory).is_dir())
     };
-    if installed(()).unwrap_or(false) {
-        return require::program("musl-gcc").is_ok();
+    if installed().unwrap_or(false) {
+        return true;
     }
-    println!("    adding the target {MUSL}: static programs");
-    let added = shell::run(shell::program("rustup").args(["target", "add", MUSL]));
-    added.is_ok() && require::program("musl-gcc").is_ok()
+    println!("    rustup {}: {why}", add.join(" "));
+    shell::run(shell::program("rustup").args(add)).is_ok()
 }
 
 /// Makes what the virtual machines of the tests consist of.

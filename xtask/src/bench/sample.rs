@@ -4,10 +4,16 @@
 use std::os::unix::fs::chown;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Output, Stdio};
+use std::sync::mpsc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+
+use crate::shell;
+
+/// Who takes longer than this for what takes seconds at most, hangs.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What one run cost.
 #[derive(Clone, Copy, Debug)]
@@ -56,7 +62,7 @@ impl Bill {
             chown(scratch.path(), Some(user), Some(user))?;
             measured.uid(user).gid(user);
         }
-        let output = measured.output()?;
+        let output = output_in_time(measured)?;
         let line = std::fs::read_to_string(&bill).with_context(|| format!("{command:?}: {output:?}"))?;
         let figures: Vec<u64> = line.split_whitespace().map(str::parse).collect::<Result<_, _>>()?;
         let [code, wall, user, system, peak_rss_kib, faults] = figures[..] else {
@@ -73,4 +79,23 @@ impl Bill {
             faults,
         })
     }
+}
+
+/// As `Command::output`, but what hangs is killed, with all it has started.
+fn output_in_time(mut command: Command) -> Result<Output> {
+    command.process_group(0).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let child = command.spawn()?;
+    let group = format!("-{}", child.id());
+    let (done, watched) = mpsc::channel::<()>();
+    let watchdog = std::thread::spawn(move || {
+        let hangs = watched.recv_timeout(PATIENCE) == Err(mpsc::RecvTimeoutError::Timeout);
+        if hangs {
+            drop(shell::run(shell::program("kill").args(["-KILL", "--", &group])));
+        }
+        hangs
+    });
+    let output = child.wait_with_output();
+    drop(done);
+    ensure!(!watchdog.join().unwrap_or(false), "killed, for it took more than {PATIENCE:?}");
+    Ok(output?)
 }

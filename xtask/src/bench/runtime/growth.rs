@@ -7,7 +7,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
-use super::{Contestant, Race, contestant};
+use super::{Contestant, Peer, Race, contestant, is_able};
 use crate::bench::table::compare;
 use crate::shell;
 
@@ -15,23 +15,19 @@ const SIZES: [usize; 4] = [1, 100, 1000, 5000];
 
 pub(super) fn main(race: &Race<'_>, rounds: usize) -> Result<()> {
     let id = race.bench.sandbox.id("stopped");
-    for peer in &race.peers {
-        shell::run(
-            race.command(peer, &["create", "--bundle"])
-                .arg(&race.sleep.path)
-                .arg(&id)
-                .stdin(std::process::Stdio::null()),
-        )?;
-        shell::run(&mut race.command(peer, &["kill", &id, "KILL"]))?;
-    }
+    let prepare = |peer: &Peer| {
+        shell::run(race.command(peer, &["create", "--bundle"]).arg(&race.sleep.path).arg(&id))?;
+        shell::run(&mut race.command(peer, &["kill", &id, "KILL"]))
+    };
+    let peers: Vec<_> = race.peers.iter().filter(|peer| is_able(peer, "list", prepare(peer))).collect();
     for size in SIZES {
-        for peer in &race.peers {
+        for peer in &peers {
             copy(&race.state(peer), &id, size).with_context(|| format!("{} × {}", size, peer.name))?;
         }
         let verb = |words: &'static [&'static str], with_id: bool| -> Vec<Contestant<'_>> {
             let id = id.clone();
-            let rows = race.peers.iter().map(move |peer| {
-                let (peer, id) = (peer.clone(), id.clone());
+            let rows = peers.iter().map(move |peer| {
+                let (peer, id) = ((*peer).clone(), id.clone());
                 contestant(peer.name, move |_| {
                     let mut command = race.command(&peer, words);
                     command.args(with_id.then_some(&id));
@@ -44,7 +40,7 @@ pub(super) fn main(race: &Race<'_>, rounds: usize) -> Result<()> {
         compare(&title("list"), &race.bench.bill, rounds.div_ceil(10), &verb(&["list"], false))?;
         compare(&title("state"), &race.bench.bill, rounds.div_ceil(3), &verb(&["state"], true))?;
     }
-    for peer in &race.peers {
+    for peer in peers {
         shell::run(&mut race.command(peer, &["delete", "--force", &id]))?;
         fs::remove_dir_all(race.state(peer))?;
     }

@@ -158,6 +158,14 @@ fn installed() -> impl Iterator<Item = Peer> {
     })
 }
 
+/// Says who is out, and why.
+fn is_able(peer: &Peer, what: &str, prepared: Result<()>) -> bool {
+    if let Err(why) = &prepared {
+        println!("{} is out of {what}: {why:#}", peer.name);
+    }
+    prepared.is_ok()
+}
+
 /// What `spec` writes, without a terminal and with other words, over a busybox.
 fn bundle(bench: &Bench, own: &Path, name: &str, flags: &[&str], words: &[&str]) -> Result<Bundle> {
     let path = bench.sandbox.path(name);

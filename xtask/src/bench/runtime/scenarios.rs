@@ -7,7 +7,7 @@ use std::process::Command;
 use anyhow::{Result, ensure};
 use conex_testkit::bundle::Bundle;
 
-use super::{Contestant, Peer, Race, USER, contestant};
+use super::{Contestant, Peer, Race, USER, contestant, is_able};
 
 type Scenario<'a> = (&'static str, Vec<Contestant<'a>>);
 
@@ -45,9 +45,13 @@ impl Race<'_> {
         chown(&rootless, Some(USER), Some(USER))?;
         all.push(("run /bin/true as an ordinary user", self.each(|peer| self.run_rootless(peer))));
         all.push(("create, start, delete: three processes through sh", self.each(|peer| self.life(peer))));
-        self.peers.iter().try_for_each(|peer| self.start_sleeper(peer))?;
-        all.push(("exec /bin/true", self.each(|peer| self.exec(peer))));
-        all.push(("state", self.each(|peer| self.state_of_sleeper(peer))));
+        let able: Vec<_> = self
+            .peers
+            .iter()
+            .filter(|peer| is_able(peer, "exec and state", self.start_sleeper(peer)))
+            .collect();
+        all.push(("exec /bin/true", able.iter().map(|peer| self.exec(peer)).collect()));
+        all.push(("state", able.iter().map(|peer| self.state_of_sleeper(peer)).collect()));
         all.push(("delete --force of a running container", self.each(|peer| self.delete(peer))));
         Ok(all)
     }
@@ -55,8 +59,8 @@ impl Race<'_> {
     /// A hundred containers, one after the other and all at once.
     pub(super) fn many(&self) -> Result<Vec<Scenario<'_>>> {
         for peer in &self.peers {
-            let id = self.bench.sandbox.id("sleeper");
-            ensure!(self.command(peer, &["delete", "--force", &id]).status()?.success(), "{}", peer.name);
+            // Whoever has started none has nothing to delete, and has said so.
+            self.command(peer, &["delete", "--force", &self.bench.sandbox.id("sleeper")]).output()?;
         }
         const SEQUENCE: &str = r#"i=0; while [ $i -lt 100 ]; do
             "$1" --root "$2" $5 run --bundle "$3" "$4-$i" </dev/null >/dev/null || exit 1; i=$((i+1)); done"#;
@@ -137,11 +141,10 @@ impl Race<'_> {
         };
         let mut create = self.command(peer, &["create", "--bundle"]);
         create.arg(&self.sleep.path).arg(id);
-        ensure!(
-            quiet(create)?.success() && quiet(self.command(peer, &["start", id]))?.success(),
-            "{} starts nothing",
-            peer.name
-        );
+        let created = quiet(create)?;
+        ensure!(created.success(), "create: {created}");
+        let started = quiet(self.command(peer, &["start", id]))?;
+        ensure!(started.success(), "start: {started}");
         Ok(())
     }
 
