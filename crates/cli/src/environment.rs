@@ -8,6 +8,7 @@ use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use conex_engine::containers_storage::Places;
 use conex_engine::policy::{Policy, Trust};
 use conex_engine::registry::config::{Lookasides, Registries};
 use conex_engine::registry::{ProxySettings, Settings as RegistrySettings};
@@ -211,6 +212,27 @@ impl Environment {
             lookasides.add(&text).context(|| path.display().to_string())?;
         }
         Ok(Trust { policy, lookasides })
+    }
+
+    /// Where podman and buildah keep images: containers-storage.conf(5).
+    pub(crate) fn containers_storage(&self) -> Places {
+        let own = self.variable("CONTAINERS_STORAGE_CONF").map(PathBuf::from);
+        let users = || self.xdg("XDG_CONFIG_HOME", ".config").join("containers/storage.conf");
+        let usual = match self.is_rootless() {
+            true => self.xdg("XDG_DATA_HOME", ".local/share").join("containers/storage"),
+            false => "/var/lib/containers/storage".into(),
+        };
+        Places {
+            own_file: own.or_else(|| self.is_rootless().then(users)),
+            system_files: vec![
+                "/etc/containers/storage.conf".into(),
+                "/usr/share/containers/storage.conf".into(),
+            ],
+            rootless: self.is_rootless(),
+            home: self.home.clone(),
+            usual,
+            driver: self.text("STORAGE_DRIVER"),
+        }
     }
 
     /// Who is logged in where.

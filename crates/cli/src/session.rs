@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use clap::Args;
 use conex_engine::images::transfer::Progress;
 use conex_engine::registry::{Credentials, Login, NoCredentials, Settings as RegistrySettings};
+use conex_engine::transport::Location;
 use conex_engine::{Engine, Settings, container, userns};
 use conex_spec::distribution::Reference;
 
@@ -113,6 +114,7 @@ impl Session {
             runtime,
             monitor,
             registry: self.registry(registry)?,
+            containers_storage: self.environment.containers_storage(),
             trust: std::sync::Arc::new(self.environment.trust(&self.globals.trust)?),
         }))
     }
@@ -155,6 +157,14 @@ impl Session {
             userns::enter(self.environment.uid, self.environment.gid)?;
         }
         Ok(())
+    }
+
+    /// The same for verbs that only read: podman's layers of an ordinary user belong to such ids, too.
+    pub(crate) fn enter_to_read(&self, location: &Location) -> Result<(), CommandError> {
+        match location {
+            Location::ContainersStorage(_) => self.enter_user_namespace(),
+            _ => Ok(()),
+        }
     }
 
     /// What killed commands left goes now, where this process is in a position to remove it.

@@ -11,6 +11,7 @@
 #![warn(missing_docs)]
 
 pub mod container;
+pub mod containers_storage;
 mod error;
 pub mod image;
 pub mod json;
@@ -47,6 +48,8 @@ pub struct Settings {
     pub monitor: PathBuf,
     /// How registries are spoken to.
     pub registry: conex_registry::Settings,
+    /// Where podman and buildah keep their images.
+    pub containers_storage: containers_storage::Places,
     /// Which images may be used.
     pub trust: Arc<policy::Trust>,
 }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use conex_image::archive::{
     ArchiveName, DockerArchiveSink, DockerArchiveSource, OciArchiveSink, OciArchiveSource,
 };
+use conex_image::containers_storage::{StorageName, StorageSink, StorageSource};
 use conex_image::directory::Directory;
 use conex_image::layout::{LayoutName, LayoutSink, LayoutSource};
 use conex_image::store::{StoreSink, StoreSource};
@@ -31,6 +32,8 @@ pub enum Location {
     DockerArchive(ArchiveName),
     /// `docker-archive-dir:path[:name]`: the same as a directory.
     DockerArchiveDir(ArchiveName),
+    /// `containers-storage:[graph root]name`: where podman and buildah keep theirs.
+    ContainersStorage(StorageName),
     /// `dir:path`: flat files.
     Dir(PathBuf),
     /// `store:name`: in conex' own store.
@@ -38,7 +41,7 @@ pub enum Location {
 }
 
 /// skopeo's other transports, and when they come.
-const ABSENT: [&str; 3] = ["containers-storage:", "sif:", "ostree:"];
+const ABSENT: [&str; 2] = ["sif:", "ostree:"];
 
 impl Location {
     /// Reads one. Without a transport it is a name in the store where `default_store`, else an error.
@@ -61,6 +64,9 @@ impl Location {
         if let Some(name) = text.strip_prefix("docker-archive-dir:") {
             return Ok(Self::DockerArchiveDir(ArchiveName::parse("docker-archive-dir", name)?));
         }
+        if let Some(name) = text.strip_prefix("containers-storage:") {
+            return Ok(Self::ContainersStorage(StorageName::parse(name)?));
+        }
         if let Some(path) = text.strip_prefix("dir:") {
             return Ok(Self::Dir(path.into()));
         }
@@ -70,7 +76,7 @@ impl Location {
         if let Some(transport) = ABSENT.iter().find(|transport| text.starts_with(**transport)) {
             let message = format!("image name {text:?}: the transport {transport} is not there yet");
             return Err(Error::new(ErrorKind::Unsupported, message)
-                .with_hint("there are docker://, oci:, oci-archive:, docker-archive:, dir: and store:"));
+                .with_hint("there are docker://, oci:, oci-archive:, docker-archive:, docker-daemon:, containers-storage:, dir: and store:"));
         }
         match default_store {
             true => Ok(Self::Store(text.to_owned())),
@@ -90,6 +96,9 @@ impl Location {
             Self::OciArchive(name) => Box::new(OciArchiveSource::open(name)?),
             Self::DockerArchive(name) => Box::new(DockerArchiveSource::open(name)?),
             Self::DockerArchiveDir(name) => Box::new(DockerArchiveSource::open_directory(name)?),
+            Self::ContainersStorage(name) => {
+                Box::new(StorageSource::open(&engine.settings.containers_storage.to_read(name)?, name)?)
+            }
             Self::Dir(path) => Box::new(Directory::open(path)?),
             Self::Store(name) => Box::new(StoreSource::new(engine.store()?, image::find(engine, name)?.name)),
         })
@@ -116,6 +125,10 @@ impl Location {
             Self::OciArchive(name) => Box::new(OciArchiveSink::open(name)?),
             Self::DockerArchive(name) => Box::new(DockerArchiveSink::open(name)?),
             Self::DockerArchiveDir(name) => Box::new(DockerArchiveSink::open_directory(name)?),
+            Self::ContainersStorage(name) => {
+                let graph_root = engine.settings.containers_storage.to_write(name)?;
+                Box::new(StorageSink::open(&graph_root, &name.image)?)
+            }
             Self::Dir(path) => Box::new(Directory::create(path)?),
             Self::Store(name) => {
                 let reference: Reference = name.parse()?;
@@ -124,9 +137,9 @@ impl Location {
         })
     }
 
-    /// Whether writing to it writes layers of the store, which may belong to subordinate ids.
-    pub fn is_store(&self) -> bool {
-        matches!(self, Self::Store(_))
+    /// Whether it holds unpacked layers, which may belong to subordinate ids.
+    pub fn is_unpacked(&self) -> bool {
+        matches!(self, Self::Store(_) | Self::ContainersStorage(_))
     }
 
     /// The directory of a layout.

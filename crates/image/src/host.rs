@@ -5,6 +5,7 @@
 
 use std::ffi::OsString;
 use std::fs::{DirBuilder, File};
+use std::io::Read;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
@@ -46,4 +47,9 @@ pub(crate) fn exists(path: &Path) -> bool {
 /// Removes a directory if it is empty, as a part of cleaning up after a failure that matters more.
 pub(crate) fn remove_if_empty(path: &Path) {
     let _ = std::fs::remove_dir(path);
+}
+
+/// Bytes that nobody guesses, and that nobody has written before.
+pub(crate) fn random(bytes: &mut [u8]) -> Result<()> {
+    open_file(Path::new("/dev/urandom"))?.read_exact(bytes).wrap(|| "/dev/urandom")
 }

@@ -8,6 +8,7 @@
 
 pub mod archive;
 pub mod bundle;
+pub mod containers_storage;
 pub mod directory;
 mod error;
 pub mod fsck;

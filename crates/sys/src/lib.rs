@@ -2,7 +2,8 @@
 //! The kernel: one file per facility, safe functions on file descriptors, errors that print the call.
 //!
 //! The only crate with `unsafe`, and the only one that knows which kernel lacks which call. It knows no OCI word.
-//! Kernel locks are in the standard library (`File::lock`, `File::try_lock` are flock(2)).
+//! Kernel locks are in the standard library (`File::lock`, `File::try_lock` are flock(2));
+//! [`lock`] has the other kind, for files that other programs lock.
 #![allow(unsafe_code)]
 #![warn(missing_docs)]
 
@@ -14,6 +15,7 @@ pub mod file;
 pub mod heap;
 pub mod idmap;
 pub mod keyring;
+pub mod lock;
 pub mod mount;
 pub mod mountinfo;
 pub mod namespace;

@@ -18,8 +18,10 @@ use crate::session::{RegistryArgs, Session};
 ///
 /// Places are docker://NAME (a registry), oci:DIRECTORY[:TAG] (an OCI image layout), oci-archive:FILE[:TAG] and
 /// docker-archive:FILE[:NAME] (one file; more images may join it), docker-archive-dir:DIRECTORY, dir:DIRECTORY,
-/// docker-daemon:NAME (a running docker), and store:NAME (conex' own store; the default). Manifests are copied byte for byte, unless the destination takes only
-/// another form (layouts OCI's media types, docker's archives plain layers) or one is asked for.
+/// docker-daemon:NAME (a running docker), containers-storage:[overlay@GRAPHROOT]NAME (podman's and buildah's images; the
+/// part in [] may be left out), and store:NAME (conex' own store; the default). Manifests are copied byte for byte,
+/// unless the destination takes only another form (layouts OCI's media types, docker's archives plain layers) or one is
+/// asked for.
 #[derive(clap::Args, Clone, Debug)]
 #[command(after_help = "\
 Examples:
@@ -111,8 +113,9 @@ impl Request {
     /// Copies.
     pub(crate) fn run(&self, session: &Session) -> Result<Descriptor, CommandError> {
         let engine = session.engine()?;
-        if self.destination.is_store() {
-            session.enter_user_namespace()?;
+        match self.destination.is_unpacked() {
+            true => session.enter_user_namespace()?,
+            false => session.enter_to_read(&self.source)?,
         }
         let source = self.source.trusted_source(&engine, &self.source_registry, self.all)?;
         let sink = self.destination.sink(&engine, &self.destination_registry)?;

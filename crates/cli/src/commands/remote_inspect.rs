@@ -53,6 +53,7 @@ pub(crate) fn run(args: &Args, session: &Session, platform: &Platform) -> Comman
     let registry = args.side.settings(session)?;
     let context = || format!("inspect {}", args.image);
     let location = Location::parse(&args.image, false).context(context)?;
+    session.enter_to_read(&location).context(context)?;
     let source = location.source(&engine, &registry).context(context)?;
     if args.raw && !args.config {
         let raw = source.resolve().context(context)?;

@@ -250,6 +250,7 @@ mod tests {
             runtime: "/nonexistent".into(),
             monitor: "/nonexistent".into(),
             registry: conex_registry::Settings::new("test"),
+            containers_storage: crate::containers_storage::Places::default(),
             trust: std::sync::Arc::default(),
         })
     }

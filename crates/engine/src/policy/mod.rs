@@ -16,6 +16,7 @@ mod trust;
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use conex_image::containers_storage::StorageName;
 use conex_image::manifest::parse_strictly;
 use conex_spec::distribution::Reference;
 use serde::Deserialize;
@@ -107,6 +108,7 @@ fn scopes(location: &Location) -> Option<(&'static str, Vec<String>)> {
         Location::OciArchive(name) => {
             ("oci-archive", path_scopes(&absolute(&name.path), name.reference.as_deref()))
         }
+        Location::ContainersStorage(name) => ("containers-storage", storage_scopes(name)),
         Location::Dir(path) => ("dir", path_scopes(&absolute(path), None)),
         Location::DockerArchive(_) | Location::DockerArchiveDir(_) => ("docker-archive", Vec::new()),
         Location::DockerDaemon(name) => {
@@ -133,6 +135,16 @@ pub(crate) fn reference_scopes(reference: &Reference) -> Vec<String> {
         domain = rest;
     }
     scopes
+}
+
+/// `[overlay@root]host/a/b:tag`, … `[overlay@root]host`, `[overlay@root]`, `[root]`. Without a root, which only the
+/// configuration knows, there is the transport's own scope.
+fn storage_scopes(name: &StorageName) -> Vec<String> {
+    let Some(root) = &name.graph_root else { return Vec::new() };
+    let names = name.image.parse().map(|name| reference_scopes(&name)).unwrap_or_default();
+    let place = format!("[overlay@{}]", root.display());
+    let named = names.iter().filter(|scope| !scope.starts_with('*')).map(|scope| format!("{place}{scope}"));
+    named.chain([place.clone(), format!("[{}]", root.display())]).collect()
 }
 
 /// `path:tag`, `path`, and the directories above but for `/`.

@@ -70,7 +70,7 @@ pub(crate) struct Privileges {
 }
 
 impl Privileges {
-    fn probe(dir: &Dir) -> Result<Self> {
+    pub(crate) fn probe(dir: &Dir) -> Result<Self> {
         let name = files::temporary_name();
         let file = dir.create_file(&name, 0o600)?;
         let trusted = match conex_sys::path::set_xattr(&file, b"trusted.conex.probe", b"1") {

@@ -11,6 +11,7 @@ mod header;
 mod pax;
 mod reader;
 mod sparse;
+pub(crate) mod split;
 mod writer;
 
 pub use reader::Reader;
