@@ -15,6 +15,7 @@ pub mod chmod;
 pub mod commit;
 pub mod container;
 pub mod containerfile;
+pub mod copy;
 pub mod glob;
 pub mod graph;
 pub mod ignore;

@@ -20,12 +20,21 @@ use crate::session::TrustArgs;
 /// What the process was started with.
 #[derive(Clone, Debug)]
 pub(crate) struct Environment {
-    /// Effective user id.
+    /// The user's id; the effective one, but in `builder unshare` that of who started it.
     pub uid: u32,
-    /// Effective group id.
+    /// The group's, likewise.
     pub gid: u32,
+    /// Already root of the user namespace that the user's images belong to.
+    unshared: bool,
+    /// By which id the user's own files are seen.
+    seen: u32,
     home: PathBuf,
 }
+
+/// The ecosystem's words for a user namespace that is ready: `buildah unshare` and `podman unshare` set them, and we do.
+pub(crate) const USERNS_CONFIGURED: &str = "_CONTAINERS_USERNS_CONFIGURED";
+pub(crate) const ROOTLESS_UID: &str = "_CONTAINERS_ROOTLESS_UID";
+pub(crate) const ROOTLESS_GID: &str = "_CONTAINERS_ROOTLESS_GID";
 
 impl Environment {
     /// Looks once; nothing later reads the environment for itself.
@@ -33,12 +42,25 @@ impl Environment {
         let uid = conex_engine::system::effective_user();
         let gid = conex_engine::system::effective_group();
         let home = env::var_os("HOME").filter(|home| !home.is_empty()).map(PathBuf::from);
-        Self { uid, gid, home: home.unwrap_or_else(|| PathBuf::from(if uid == 0 { "/root" } else { "/" })) }
+        let home = home.unwrap_or_else(|| PathBuf::from(if uid == 0 { "/root" } else { "/" }));
+        let id = |name: &str| env::var(name).ok()?.parse::<u32>().ok().filter(|id| *id != 0);
+        let configured = env::var_os(USERNS_CONFIGURED).is_some_and(|word| !word.is_empty());
+        match (id(ROOTLESS_UID), id(ROOTLESS_GID)) {
+            (Some(user), Some(group)) if configured && uid == 0 && !conex_engine::userns::is_initial() => {
+                Self { uid: user, gid: group, unshared: true, seen: uid, home }
+            }
+            _ => Self { uid, gid, unshared: false, seen: uid, home },
+        }
     }
 
     /// Whether an ordinary user asks.
     pub(crate) fn is_rootless(&self) -> bool {
         self.uid != 0
+    }
+
+    /// Whether this is in `builder unshare`.
+    pub(crate) fn is_unshared(&self) -> bool {
+        self.unshared
     }
 
     /// A variable that is set and not empty.
@@ -83,7 +105,7 @@ impl Environment {
 
     /// A directory of this user's that nobody else can write to.
     fn owns(&self, path: &Path) -> bool {
-        fs::symlink_metadata(path).is_ok_and(|m| m.is_dir() && m.uid() == self.uid && m.mode() & 0o022 == 0)
+        fs::symlink_metadata(path).is_ok_and(|m| m.is_dir() && m.uid() == self.seen && m.mode() & 0o022 == 0)
     }
 
     fn scratch(&self) -> Result<PathBuf, CommandError> {
@@ -91,7 +113,7 @@ impl Environment {
         // Made by somebody else before us, it is not ours: the check below tells.
         let _exists = fs::DirBuilder::new().mode(0o700).create(&path);
         let own = fs::symlink_metadata(&path)
-            .is_ok_and(|m| m.is_dir() && m.uid() == self.uid && m.mode() & 0o777 == 0o700);
+            .is_ok_and(|m| m.is_dir() && m.uid() == self.seen && m.mode() & 0o777 == 0o700);
         if own {
             return Ok(path);
         }

@@ -62,6 +62,11 @@ impl CommandError {
         Self::new(Kind::Tool, message)
     }
 
+    /// A program that could not be executed, because it is not there or for another reason.
+    pub(crate) fn program(missing: bool, message: impl Into<String>) -> Self {
+        Self::new(if missing { Kind::CommandNotFound } else { Kind::CommandNotExecutable }, message)
+    }
+
     /// Something is missing.
     pub(crate) fn not_found(message: impl Into<String>) -> Self {
         Self::new(Kind::NotFound, message)

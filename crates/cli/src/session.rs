@@ -153,16 +153,18 @@ impl Session {
     /// For verbs that write layers or delete containers: an ordinary user's files there belong to subordinate ids.
     /// Must come before anything starts a thread.
     pub(crate) fn enter_user_namespace(&self) -> Result<(), CommandError> {
-        if self.environment.is_rootless() {
+        // A verb may be made of several; once is enough.
+        if self.environment.is_rootless() && !self.environment.is_unshared() && !userns::is_root() {
             userns::enter(self.environment.uid, self.environment.gid)?;
         }
         Ok(())
     }
 
-    /// The same for verbs that only read: podman's layers of an ordinary user belong to such ids, too.
+    /// The same for verbs that only read: podman's layers of an ordinary user belong to such ids, too, and layers that
+    /// were made here are packed from such files.
     pub(crate) fn enter_to_read(&self, location: &Location) -> Result<(), CommandError> {
         match location {
-            Location::ContainersStorage(_) => self.enter_user_namespace(),
+            Location::ContainersStorage(_) | Location::Store(_) => self.enter_user_namespace(),
             _ => Ok(()),
         }
     }

@@ -32,8 +32,8 @@ impl Found {
 /// One image as `images` lists it.
 #[derive(Clone, Debug)]
 pub struct Listed {
-    /// The full canonical reference.
-    pub name: Reference,
+    /// The full canonical reference; `None` for an image without a name.
+    pub name: Option<Reference>,
     /// What the name means.
     pub descriptor: Descriptor,
     /// The image for this platform; `None` where the name means something else, such as an artifact.
@@ -142,14 +142,18 @@ pub fn ensure(
     pull(engine, text, platform, progress).map(|pulled| pulled.reference.canonical())
 }
 
-/// Every name in the store, in the store's order.
+/// Every name in the store, in the store's order, then what has none.
 pub fn list(engine: &Engine) -> Result<Vec<Listed>> {
     let store = engine.store()?;
     let mut listed = Vec::new();
     for Named { name, descriptor } in store.images()? {
         let Ok(name) = name.parse() else { continue };
         let image = store.image(&descriptor, &Platform::host()).ok();
-        listed.push(Listed { name, descriptor, image });
+        listed.push(Listed { name: Some(name), descriptor, image });
+    }
+    for descriptor in store.nameless()? {
+        let image = store.image(&descriptor, &Platform::host()).ok();
+        listed.push(Listed { name: None, descriptor, image });
     }
     Ok(listed)
 }

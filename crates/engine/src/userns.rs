@@ -30,6 +30,11 @@ pub fn is_initial() -> bool {
     map.split_whitespace().eq(["0", "0", "4294967295"])
 }
 
+/// Whether this process is root, of this machine or of a user namespace.
+pub fn is_root() -> bool {
+    crate::system::effective_user() == 0
+}
+
 /// Puts this process, which must have a single thread, into a user and a mount namespace of its own.
 pub fn enter(uid: u32, gid: u32) -> Result<()> {
     let name = user_name(uid);

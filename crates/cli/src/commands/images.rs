@@ -52,7 +52,10 @@ const COLUMNS: [Column; 5] = [
 pub(crate) fn run(args: &Args, session: &Session) -> CommandResult {
     let engine = session.engine()?;
     let mut listed = image::list(&engine)?;
-    listed.retain(|one| args.name.as_ref().is_none_or(|name| one.name.canonical().contains(name.as_str())));
+    let fits = |one: &Listed, wanted: &String| {
+        one.name.as_ref().is_some_and(|name| name.canonical().contains(wanted.as_str()))
+    };
+    listed.retain(|one| args.name.as_ref().is_none_or(|wanted| fits(one, wanted)));
     let created = |one: &Listed| created(one).map_or(0, |time| -time.seconds);
     listed.sort_by_key(created);
     let rows: Vec<Value> = listed.iter().map(|one| row(one, args, session)).collect();
@@ -82,8 +85,8 @@ fn row(one: &Listed, args: &Args, session: &Session) -> Value {
         image.manifest.layers.iter().map(|layer| layer.size).sum::<u64>() + image.manifest.config.size
     });
     json!({
-        "Repository": session.repository(&one.name),
-        "Tag": one.name.tag_or_latest().unwrap_or("<none>"),
+        "Repository": one.name.as_ref().map_or("<none>".to_owned(), |name| session.repository(name)),
+        "Tag": one.name.as_ref().and_then(|name| name.tag_or_latest()).unwrap_or("<none>"),
         "Digest": one.descriptor.digest,
         "ID": id,
         "CreatedSince": created.map_or("N/A".to_owned(), |time| format!("{} ago", units::since(time))),

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The verbs: one file each, with its arguments (whose comments are its help) and what it does with them.
 
+pub(crate) mod builder;
 pub(crate) mod bundle;
 pub(crate) mod completions;
 mod container_args;
@@ -71,6 +72,7 @@ pub(crate) enum Verb {
     Delete(delete::Args),
     Login(login::Args),
     Logout(logout::Args),
+    Builder(Box<builder::Args>),
     Bundle(bundle::Args),
     Image(image::Args),
     Layout(layout::Args),
@@ -116,6 +118,7 @@ impl Verb {
             Self::Delete(args) => delete::run(args, session),
             Self::Login(args) => login::run(args, session),
             Self::Logout(args) => logout::run(args, session),
+            Self::Builder(args) => builder::run(&args.verb, session),
             Self::Bundle(args) => bundle::run(args, session),
             Self::Image(args) => image::run(args, session),
             Self::Layout(args) => layout::run(args),

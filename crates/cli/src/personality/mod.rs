@@ -9,8 +9,9 @@
 //! | `skopeo` | its visible verbs, without sigstore |
 //! | `umoci` | `init`, `new`, `unpack`, `repack`, `insert`, `config`, `tag`, `rm`, `ls`, `stat`, `gc`, `raw` |
 //! | `oci-image-tool` | `create`, `unpack`, `validate` |
-//! | `buildah` | not there yet; it says so |
+//! | `buildah` | `conex builder`'s verbs |
 
+mod buildah;
 mod engine;
 mod oci_image_tool;
 mod skopeo;
@@ -24,7 +25,6 @@ use clap::{Arg, ArgAction, Command, Parser};
 
 use crate::environment::Environment;
 use crate::error::{CommandError, CommandResult, Manner};
-use crate::output;
 use crate::session::{Globals, Names, Session};
 
 /// What a command line has come to.
@@ -50,7 +50,7 @@ pub(crate) fn run(words: Vec<OsString>) -> Outcome {
         "skopeo" => run_as::<skopeo::Cli>(words),
         "umoci" => run_as::<umoci::Cli>(words),
         "oci-image-tool" => run_as::<oci_image_tool::Cli>(words),
-        "buildah" => absent(program, &words),
+        "buildah" => run_as::<buildah::Cli>(words),
         _ => engine::run("conex", words),
     }
 }
@@ -85,19 +85,6 @@ fn definition<T: Tool>() -> Command {
         .max_term_width(110)
 }
 
-/// A tool that conex does not stand in for yet.
-fn absent(program: String, words: &[OsString]) -> Outcome {
-    let version = words.get(1).is_some_and(|word| word == "--version" || word == "-v");
-    let result = match version {
-        true => output::print_line(&format!("{program} version {} (conex)", env!("CARGO_PKG_VERSION")))
-            .map(|()| 0),
-        false => Err(CommandError::tool("conex does not do this tool's work yet").with_hint(
-            "there are conex, podman, docker, skopeo, umoci and oci-image-tool; `conex --help` shows what they do",
-        )),
-    };
-    Outcome { program, manner: Manner::Plain, result }
-}
-
 /// Parses; an early end (help, a version, wrong words) is printed here.
 fn parse<P: Parser>(command: Command, words: Vec<OsString>, manner: Manner) -> Result<P, CommandResult> {
     let parsed = command.try_get_matches_from(words).and_then(|matches| P::from_arg_matches(&matches));
@@ -121,6 +108,7 @@ mod tests {
 
     #[test]
     fn the_definitions_are_sound() {
+        definition::<buildah::Cli>().debug_assert();
         definition::<skopeo::Cli>().debug_assert();
         definition::<umoci::Cli>().debug_assert();
         definition::<oci_image_tool::Cli>().debug_assert();
