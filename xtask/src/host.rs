@@ -41,6 +41,7 @@ pub const TEST: &[Package] = &[
     package("skopeo", "skopeo", "peer: copies images"),
     package("gpg", "gnupg", "verifies and makes signatures"),
     package("umoci", "umoci", "peer: unpacks and repacks images"),
+    package("oci-image-tool", "oci-image-tool", "peer: judges layouts"),
     package("mtree", "mtree-netbsd", "peer: checks the description of a tree"),
     package("podman", "podman", "drives conex-runtime"),
     package("catatonit", "catatonit", "the init of podman's pods and of --init"),
