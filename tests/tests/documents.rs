@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-//! docs/runtime-spec.md points at tests: each of them is there.
+//! docs/runtime-spec.md points at tests: each of them is there. And the manual pages of `conex` know every command.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
+
+use conex_testkit::{Run, Sandbox};
 
 /// Every name of a function in the Rust files below a directory.
 fn functions(directory: &Path, names: &mut BTreeSet<String>) {
@@ -39,4 +41,29 @@ fn every_test_that_the_specifications_page_names_is_there() {
         }
     }
     assert!(named > 60, "{named} names are not the whole page");
+}
+
+#[test]
+fn every_command_has_a_page_that_names_its_options() {
+    let sandbox = Sandbox::new();
+    sandbox.conex(["manual", "pages"]).run().success();
+    let help = sandbox.conex(["--help"]).run().success().stdout;
+    let verbs: Vec<_> = help
+        .lines()
+        .skip_while(|line| *line != "Commands:")
+        .skip(1)
+        .take_while(|line| !line.is_empty())
+        .collect();
+    assert!(verbs.len() > 20, "{help}");
+    for verb in verbs.iter().filter_map(|line| line.split_whitespace().next()).filter(|verb| *verb != "help")
+    {
+        let page = fs::read_to_string(sandbox.work().join(format!("pages/conex-{verb}.1"))).expect(verb);
+        assert!(page.contains(&format!("conex\\-{}", verb.replace('-', "\\-"))), "{page}");
+        let help = sandbox.conex([verb, "--help"]).run().success().stdout;
+        let options = help.split_whitespace().filter_map(|word| word.strip_prefix("--"));
+        for option in options.filter(|word| word.chars().all(|c| c.is_ascii_lowercase())) {
+            assert!(page.contains(&format!("\\-\\-{option}\\fR")), "--{option} in the page of {verb}");
+        }
+    }
+    sandbox.finish();
 }

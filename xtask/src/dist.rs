@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Both programs, static and stripped, in `target/dist/`. Copying the two files is the installation; the links
-//! beside them are their other names.
+//! Both programs, static and stripped, in `target/dist/`, and the manual pages of `conex`. Copying the two files is the
+//! installation; the links beside them are their other names.
 //!
 //! The runtime is built by itself, with a profile of its own: built together, cargo would give it the features that
 //! `conex` asks of the crates both use, and with them start-up cost. It is also built together with its standard
@@ -29,6 +29,7 @@ pub fn main() -> Result<()> {
     let built = build()?;
     let dist = shell::target().join("dist");
     binaries::install(&dist, &built.conex, &built.runtime);
+    shell::capture(shell::program(&built.conex).arg("manual").arg(dist.join("man/man1")))?;
     ["conex-runtime", "conex"].iter().try_for_each(|name| describe(&dist.join(name)))
 }
 

@@ -20,6 +20,7 @@ pub(crate) mod login;
 pub(crate) mod logout;
 pub(crate) mod logs;
 pub(crate) mod manifest_digest;
+pub(crate) mod manual;
 mod mapping;
 pub(crate) mod platform;
 pub(crate) mod ps;
@@ -81,6 +82,7 @@ pub(crate) enum Verb {
     #[command(hide = true)]
     Info(system::InfoArgs),
     Completions(completions::Args),
+    Manual(manual::Args),
 }
 
 impl Verb {
@@ -93,7 +95,7 @@ impl Verb {
         }
     }
 
-    /// Does it. `command` is the whole command line, for the completions.
+    /// Does it. `command` is the whole command line, for the completions and the manual.
     pub(crate) fn run(&self, session: &Session, command: clap::Command) -> CommandResult {
         match self {
             Self::Run(args) => run::run(args, session),
@@ -126,6 +128,7 @@ impl Verb {
             Self::System(args) => system::run(args, session),
             Self::Info(args) => system::show_info(args, session),
             Self::Completions(args) => completions::run(args, command),
+            Self::Manual(args) => manual::run(args, command),
         }
     }
 }
