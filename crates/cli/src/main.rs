@@ -10,10 +10,18 @@ mod output;
 mod personality;
 mod session;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
+use conex_engine::images::worker;
+
 fn main() -> ExitCode {
-    let outcome = personality::run(std::env::args_os().collect());
+    let words: Vec<OsString> = std::env::args_os().collect();
+    if words.first().is_some_and(|name| name == worker::NAME) {
+        return ExitCode::from(worker::serve());
+    }
+    worker::use_program("/proc/self/exe");
+    let outcome = personality::run(words);
     match outcome.result {
         Ok(code) => ExitCode::from(code),
         Err(error) => {

@@ -26,6 +26,7 @@ mod testing;
 pub mod transfer;
 pub mod validate;
 pub mod verify;
+pub mod worker;
 
 pub use error::{Error, ErrorKind, Result, Wrap};
 pub use image::Image;

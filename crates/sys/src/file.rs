@@ -179,6 +179,11 @@ pub fn is_sealed(file: BorrowedFd<'_>) -> bool {
         .is_ok_and(|seals| seals.contains(SealFlags::WRITE | SealFlags::SEAL))
 }
 
+/// Lets a pipe hold more bytes. An ordinary user may have 1 MiB, and not too many of them.
+pub fn enlarge_pipe(pipe: impl AsFd, bytes: usize) -> Result<()> {
+    rustix::pipe::fcntl_setpipe_size(&pipe, bytes).map(drop).call(|| format!("fcntl(F_SETPIPE_SZ, {bytes})"))
+}
+
 /// Makes a fifo.
 pub fn make_fifo(path: &Path, mode: u32) -> Result<()> {
     let mode = Mode::from_bits_truncate(mode);

@@ -62,9 +62,14 @@ pub fn write(pid: i32, users: &[Range], groups: &[Range]) -> Result<()> {
     let own = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
     write_unprivileged(pid, Ids::Users, users, own.0)?;
     if is_own_id_alone(groups, own.1) {
-        write_file(&format!("/proc/{pid}/setgroups"), "deny")?;
+        deny_setgroups(pid)?;
     }
     write_unprivileged(pid, Ids::Groups, groups, own.1)
+}
+
+/// Without it an unprivileged process may not write its map of groups.
+pub fn deny_setgroups(pid: i32) -> Result<()> {
+    write_file(&format!("/proc/{pid}/setgroups"), "deny")
 }
 
 fn is_own_id_alone(ranges: &[Range], own: u32) -> bool {

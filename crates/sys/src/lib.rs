@@ -8,6 +8,7 @@
 #![warn(missing_docs)]
 
 pub mod bpf;
+pub mod confine;
 pub mod credentials;
 mod error;
 pub mod eventfd;

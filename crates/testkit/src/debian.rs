@@ -118,6 +118,29 @@ fn pack(tree: &Path, archive: &Path) -> Requirement {
     if packed.status.success() { Ok(()) } else { Err(packed.stderr) }
 }
 
+/// Debian with Python and pip, then with a C and a C++ compiler: three layers as tar archives, the lowest first, made
+/// once and kept in cargo's target directory.
+pub fn toolchain() -> Requirement<[PathBuf; 3]> {
+    let kept = target_directory().join("debian").join("toolchain");
+    let layers = ["1.tar", "2.tar", "3.tar"].map(|name| kept.join(name));
+    if !layers[2].exists() {
+        root()?;
+        program("debootstrap")?;
+        let (site, release) = mirror()?;
+        let _ = fs::remove_dir_all(&kept);
+        fs::create_dir_all(&kept).map_err(|error| error.to_string())?;
+        let mut make = Command::new(program("unshare")?);
+        make.args(["--mount", "sh", "-ec", include_str!("toolchain.sh"), "sh"])
+            .arg(&kept)
+            .args([release, site]);
+        let made = make.run_with(b"", Duration::from_secs(1800));
+        if !made.status.success() {
+            return Err(format!("{} {}", made.stdout, made.stderr));
+        }
+    }
+    Ok(layers)
+}
+
 /// Where this host gets Debian from, and which release: apt's first index of packages.
 pub(crate) fn mirror() -> Requirement<(String, String)> {
     let mut apt = Command::new(program("apt-get")?);

@@ -4,6 +4,7 @@
 //! Nothing is asserted and nothing is kept: absolute figures do not carry over to another day or machine, ratios
 //! within one run do. What the tables meant when they were last looked at is in docs/performance.md.
 
+mod image;
 mod machine;
 mod pull;
 mod runtime;
@@ -42,8 +43,11 @@ pub fn main(words: &[String]) -> Result<()> {
         "runtime" if order.machine => return machine::main(&order),
         "runtime" => runtime::main,
         "pull" if !order.machine && !order.systemd => pull::main,
-        "pull" => bail!("bench pull measures no container: neither --vm nor --systemd-cgroup"),
-        other => bail!("no bench {other:?}; there are runtime and pull"),
+        "image" if !order.machine && !order.systemd => image::main,
+        "pull" | "image" => {
+            bail!("bench pull and image measure no container: neither --vm nor --systemd-cgroup")
+        }
+        other => bail!("no bench {other:?}; there are runtime, pull and image"),
     };
     let Some(hierarchy) = inside(words, &order)? else { return Ok(()) };
     if !machine::is_here() {
@@ -59,7 +63,7 @@ pub fn main(words: &[String]) -> Result<()> {
 
 fn parse(words: &[String]) -> Result<Order> {
     let mut words = words.iter();
-    let what = words.next().context("bench takes runtime or pull")?.clone();
+    let what = words.next().context("bench takes runtime, pull or image")?.clone();
     let mut order = Order { what, ..Order::default() };
     while let Some(word) = words.next() {
         match word.as_str() {

@@ -13,7 +13,6 @@
 //! of it; so the directories belong to this image, not to every one that has such a layer.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use conex_spec::image::{ImageConfig, Platform};
 use conex_sys::path::Dir;
@@ -21,10 +20,11 @@ use conex_sys::path::Dir;
 use super::convert::umoci_config;
 use super::rootfs::into_empty;
 use super::unpack::apply_layer;
-use crate::layer::apply::{Below, Form, Limits, Options, Owner, Tree};
+use crate::layer::apply::{Form, Limits, Options, Owner};
 use crate::layout::files::{self, Existing};
-use crate::snapshot::{Snapshot, Stack};
+use crate::snapshot::Snapshot;
 use crate::transfer::Source;
+use crate::worker::{Site, Unpacking};
 use crate::{Error, Image, Result, Wrap, manifest, verify};
 
 const CONFIG: &str = "config.json";
@@ -51,7 +51,7 @@ pub fn lay_out_layers(
 ) -> Result<()> {
     let image = Image::load(source, platform)?;
     let make = |dir: &Dir| {
-        let mut below: Vec<Arc<Dir>> = Vec::new();
+        let mut below: Vec<PathBuf> = Vec::new();
         for (layer, diff_id) in image.layers() {
             let name = diff_id.0.as_str();
             if dir.find(name)?.is_some() {
@@ -66,11 +66,11 @@ pub fn lay_out_layers(
                 limits: Limits::default(),
                 digests: false,
             };
-            let stack = Stack::new(below.clone(), userxattr);
-            let mut tree = Tree::new(dir.open_dir(name)?, options, Below::Layers(stack))?;
+            let site = Site { base: dir.try_clone()?, tree: name.into(), below: Some(below.clone()) };
+            let mut tree = Unpacking::begin(&site, options)?;
             apply_layer(&mut tree, source, layer, diff_id)?;
-            tree.finish()?;
-            below.insert(0, Arc::new(dir.open_dir(name)?));
+            tree.finish(&mut std::io::sink())?;
+            below.insert(0, name.into());
         }
         let config = &image.manifest.config;
         let bytes = verify::read_small(source.open_blob(config, 0)?.reader, config)?;

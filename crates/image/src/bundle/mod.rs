@@ -8,7 +8,7 @@ mod changes;
 mod convert;
 mod layers;
 mod meta;
-mod mtree;
+pub(crate) mod mtree;
 mod repack;
 mod rootfs;
 mod runtime_config;

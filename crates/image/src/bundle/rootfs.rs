@@ -11,10 +11,10 @@ use conex_sys::path::{Dir, Root};
 use super::UnpackOptions;
 use super::convert::umoci_config;
 use super::unpack::{merge, tree_options};
-use crate::layer::apply::{Below, Options, Tree};
+use crate::layer::apply::Options;
 use crate::layout::files::{self, Existing};
-use crate::snapshot::Stack;
 use crate::transfer::Source;
+use crate::worker::{Site, Unpacking};
 use crate::{Error, ErrorKind, Image, Result, Wrap, host};
 
 /// Unpacks an image into `destination` itself.
@@ -57,8 +57,7 @@ pub fn create(
 
 fn fill(root: Dir, source: &dyn Source, image: &Image, options: &UnpackOptions) -> Result<()> {
     let options = Options { digests: false, ..tree_options(options) };
-    merge(Tree::new(root, options, Below::Layers(Stack::empty()))?, source, image)?;
-    Ok(())
+    merge(Unpacking::begin(&Site::alone(root), options)?, source, image, &mut std::io::sink())
 }
 
 /// Opens a directory that is new or empty, and empties it again if `make` fails.

@@ -11,25 +11,24 @@
 //! The tree is unpacked under another name and gets its own last, when all is whole. A process that is killed leaves that
 //! other name; the next one removes it and what lies beside it.
 
-use std::collections::HashMap;
 use std::fs::File;
 use std::io::{BufWriter, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
+use conex_spec::DiffId;
 use conex_spec::image::{Descriptor, Platform};
 use conex_spec::runtime::{Config, Namespace, NamespaceKind};
-use conex_spec::{DiffId, Digest};
 use conex_sys::Errno;
 use conex_sys::path::{Dir, Root};
 
 use super::convert::umoci_config;
 use super::meta::{self, Meta};
-use super::{Rootfs, UnpackOptions, mtree, template};
-use crate::layer::apply::{Below, Form, Limits, Options, Owner, Tree};
-use crate::layer::pass::{pass, stream};
+use super::{Rootfs, UnpackOptions, template};
+use crate::layer::apply::{Form, Limits, Options, Owner};
+use crate::layer::pass::stream;
 use crate::layout::files::{self, Existing};
-use crate::snapshot::Stack;
 use crate::transfer::{Silent, Source};
+use crate::worker::{Site, Unpacking};
 use crate::{Error, ErrorKind, Image, Result, Wrap, host};
 
 pub(super) const ROOTFS: &str = "rootfs";
@@ -96,10 +95,12 @@ pub(super) fn lock(dir: &Dir) -> Result<File> {
 
 fn make(dir: &Dir, source: &dyn Source, image: &Image, options: &UnpackOptions, mtree: &str) -> Result<()> {
     dir.make_dir(UNFINISHED, 0o700)?;
-    let tree = Tree::new(dir.open_dir(UNFINISHED)?, tree_options(options), Below::Layers(Stack::empty()))?;
-    let digests = merge(tree, source, image)?;
-    let rootfs = Root::new(dir.open_dir(UNFINISHED)?);
-    write_mtree(dir, mtree, rootfs.dir(), &digests)?;
+    let site = Site::alone(dir.open_dir(UNFINISHED)?);
+    dir.remove_all(mtree)?;
+    let mut description = BufWriter::new(dir.create_file(mtree, 0o644)?);
+    merge(Unpacking::begin(&site, tree_options(options))?, source, image, &mut description)?;
+    description.flush().wrap(|| mtree.to_owned())?;
+    let rootfs = Root::new(site.base);
     write_config(dir, image, &rootfs, options)?;
     Meta::of(image.walk.clone(), options).write(dir)?;
     dir.rename_new(UNFINISHED, dir, ROOTFS)?;
@@ -107,22 +108,26 @@ fn make(dir: &Dir, source: &dyn Source, image: &Image, options: &UnpackOptions, 
 }
 
 /// All layers of an image, each verified, into one tree.
-pub(super) fn merge(mut tree: Tree, source: &dyn Source, image: &Image) -> Result<HashMap<PathBuf, Digest>> {
+pub(super) fn merge(
+    mut tree: Unpacking,
+    source: &dyn Source,
+    image: &Image,
+    description: &mut dyn Write,
+) -> Result<()> {
     for (layer, diff_id) in image.layers() {
         apply_layer(&mut tree, source, layer, diff_id)?;
     }
-    tree.finish()
+    tree.finish(description)
 }
 
 /// One layer; its content must be what the configuration says.
 pub(super) fn apply_layer(
-    tree: &mut Tree,
+    tree: &mut Unpacking,
     source: &dyn Source,
     layer: &Descriptor,
     diff_id: &DiffId,
 ) -> Result<()> {
-    let fetch = |feed: &mut _| stream(layer, source, &Silent, feed);
-    let applied = pass(layer.size, fetch, |archive| tree.apply(archive));
+    let applied = tree.layer(layer.size, |take| stream(layer, source, &Silent, take));
     let (found, _) = applied.wrap(|| format!("layer {}", layer.digest))?;
     if found != *diff_id {
         let message = format!("layer {}: the content is {found}, not {diff_id}", layer.digest);
@@ -146,13 +151,6 @@ pub(super) fn tree_options(options: &UnpackOptions) -> Options {
         limits: Limits::default(),
         digests: true,
     }
-}
-
-fn write_mtree(dir: &Dir, name: &str, root: &Dir, digests: &HashMap<PathBuf, Digest>) -> Result<()> {
-    dir.remove_all(name)?;
-    let mut out = BufWriter::new(dir.create_file(name, 0o644)?);
-    mtree::write(root, digests, &mut out).wrap(|| name.to_owned())?;
-    Ok(out.flush()?)
 }
 
 impl Rootfs for Root {

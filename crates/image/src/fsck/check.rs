@@ -10,7 +10,6 @@ use conex_sys::path::FileType;
 
 use super::{Class, Fsck, Wrong};
 use crate::image::MAX_DEPTH;
-use crate::layer::apply::Below;
 use crate::layer::compare::compare;
 use crate::layer::pass::stream;
 use crate::layout::files;
@@ -184,19 +183,14 @@ impl Fsck<'_> {
         // Without the blob there is nothing to compare with; whether it must be here, the names say.
         let comparable = self.good.contains(&record.blob) && record.userxattr != store.privileges()?.trusted;
         let Some(size) = store.blob_size(&record.blob)?.filter(|_| comparable) else { return Ok(None) };
-        let below = if record.below.is_empty() {
-            Below::Unknown
-        } else {
-            match store.stack(&record.below, record.userxattr) {
-                Ok(stack) => Below::Layers(stack),
-                Err(error) => return Ok(Some((Class::Missing, format!("what it lies on: {error}")))),
-            }
-        };
+        if let Err(error) = store.stack(&record.below, record.userxattr) {
+            return Ok(Some((Class::Missing, format!("what it lies on: {error}"))));
+        }
+        let below = (!record.below.is_empty()).then_some(record.below.as_slice());
         let blob = Descriptor::new("", record.blob.clone(), size);
         let lock = store.blobs.lock(&blob.digest)?;
         let compared = Staging::new(store, &lock, below).and_then(|staging| {
-            let fetch = |feed: &mut _| stream(&blob, &Contents { store }, &Silent, feed);
-            let again = staging.fill(&blob, fetch)?;
+            let again = staging.fill(&blob, |take| stream(&blob, &Contents { store }, &Silent, take))?;
             if again.diff_id != record.diff_id {
                 return Ok(Some(format!("the blob unpacks to {}", again.diff_id)));
             }

@@ -18,6 +18,7 @@ use conex_spec::{Algorithm, DiffId, Digest};
 use super::compress;
 use crate::transfer::{Progress, Source};
 use crate::verify::{Hasher, VerifyingReader};
+use crate::worker::Take;
 use crate::{Error, ErrorKind, Result, Wrap};
 
 /// Bytes in one buffer.
@@ -68,6 +69,15 @@ impl Feed {
         // An empty buffer is the mark of the end.
         if len > 0 && !self.stopped {
             self.stopped = self.full.send(buffer).is_err();
+        }
+    }
+
+    /// Hands over a copy.
+    pub(crate) fn copy(&mut self, bytes: &[u8]) {
+        for part in bytes.chunks(BUFFER) {
+            let mut buffer = self.buffer();
+            buffer[..part.len()].copy_from_slice(part);
+            self.send(buffer, part.len());
         }
     }
 
@@ -170,22 +180,22 @@ impl Read for Drain {
     }
 }
 
-/// Feeds a blob of `source` to a pass, verified.
+/// Hands over a blob of `source`, verified.
 pub(crate) fn stream(
     descriptor: &Descriptor,
     source: &dyn Source,
     progress: &dyn Progress,
-    feed: &mut Feed,
+    take: Take<'_>,
 ) -> Result<()> {
     progress.begin(descriptor, 0);
     let mut reader = VerifyingReader::new(source.open_blob(descriptor, 0)?.reader, descriptor);
+    let mut buffer = vec![0; BUFFER];
     loop {
-        let mut buffer = feed.buffer();
         let len = reader.read(&mut buffer)?;
         if len == 0 {
             return reader.finish();
         }
-        feed.send(buffer, len);
+        take(&buffer[..len]);
     }
 }
 

@@ -22,14 +22,15 @@ use conex_sys::Errno;
 use conex_sys::path::Dir;
 use serde::{Deserialize, Serialize};
 
-use super::Store;
 use super::made::Packed;
-use crate::layer::apply::{Applied, Below, Form, Limits, Options, Owner, Tree};
-use crate::layer::pass::{Drain, pass, stream};
+use super::{INGEST, LAYERS, Store};
+use crate::layer::apply::{Applied, Form, Limits, Options, Owner};
+use crate::layer::pass::stream;
 use crate::layout::blob::Ingest;
 use crate::layout::files::{self, Existing};
 use crate::snapshot::{Snapshot, Stack};
 use crate::transfer::{Progress, Source};
+use crate::worker::{Site, Take, Unpacking};
 use crate::{Error, ErrorKind, Image, Result, Wrap, manifest};
 
 /// The record beside an unpacked layer.
@@ -170,7 +171,7 @@ impl Store {
     }
 
     pub(crate) fn layer_path(&self, key: &Digest) -> PathBuf {
-        [self.path(), "layers/sha256".as_ref(), key.hex().as_ref(), DIFF.as_ref()].iter().collect()
+        self.path().join(relative_path(key))
     }
 
     /// Makes sure that the layer is unpacked as it has to be in this place, and says under which key.
@@ -182,7 +183,7 @@ impl Store {
         let own = &place.diff_id.0;
         let record = match self.layer_record(own)? {
             Some(record) => record,
-            None => self.unpack(place, own, Below::Unknown, source, progress)?,
+            None => self.unpack(place, own, None, source, progress)?,
         };
         let bottom = place.below.is_empty();
         if !(record.lower_links || record.implicit_parents && !bottom) {
@@ -193,8 +194,7 @@ impl Store {
         }
         let key = &place.chain_id.0;
         if self.layer_record(key)?.is_none() {
-            let below = Below::Layers(self.stack(place.below, record.userxattr)?);
-            self.unpack(place, key, below, source, progress)?;
+            self.unpack(place, key, Some(place.below), source, progress)?;
         }
         Ok(key.clone())
     }
@@ -210,7 +210,7 @@ impl Store {
         &self,
         place: &Place<'_>,
         key: &Digest,
-        below: Below,
+        below: Option<&[Digest]>,
         source: &dyn Source,
         progress: &dyn Progress,
     ) -> Result<Record> {
@@ -219,73 +219,86 @@ impl Store {
             lock.discard()?;
             return Ok(record);
         }
-        let keys = place.below.to_vec();
         let unpacked = Staging::new(self, &lock, below).and_then(|staging| {
-            let staged = staging.fill(place.blob, |feed| stream(place.blob, source, progress, feed))?;
+            let staged = staging.fill(place.blob, |take| stream(place.blob, source, progress, take))?;
             let found = &staged.diff_id;
             if found != place.diff_id {
                 let message =
                     format!("the layer's content is {found}, but the configuration says {}", place.diff_id);
                 return Err(Error::invalid(message));
             }
-            let below = if key == &place.diff_id.0 { Vec::new() } else { keys };
-            staged.publish(key, below)
+            staged.publish(key, below.unwrap_or_default().to_vec())
         });
         lock.discard()?;
         unpacked
     }
 }
 
-/// A layer that is being unpacked. Dropped before it is published, it is removed.
+/// Where an unpacked layer is in a store.
+fn relative_path(key: &Digest) -> PathBuf {
+    [LAYERS, "sha256", key.hex(), DIFF].iter().collect()
+}
+
+/// A layer that is being unpacked.
 pub(crate) struct Staging<'a> {
-    store: &'a Store,
-    name: String,
-    tree: Option<Tree>,
+    // Ends before its directory goes.
+    tree: Unpacking,
+    place: Unpublished<'a>,
     userxattr: bool,
 }
 
 /// A layer that is unpacked and not published yet.
 pub(crate) struct Staged<'a> {
-    staging: Staging<'a>,
+    place: Unpublished<'a>,
+    userxattr: bool,
     pub(crate) diff_id: DiffId,
     applied: Applied,
     blob: Digest,
 }
 
+/// The directory of such a layer. Dropped before it is published, it is removed.
+struct Unpublished<'a> {
+    store: &'a Store,
+    name: String,
+}
+
 impl<'a> Staging<'a> {
-    /// Begins under the lock of the blob. What a killed process has left is removed.
-    pub(crate) fn new(store: &'a Store, lock: &Ingest<'_>, below: Below) -> Result<Self> {
+    /// Begins under the lock of the blob. What a killed process has left is removed. `below` are the keys of the layers that it lies on, top first, where they are to be looked at.
+    pub(crate) fn new(store: &'a Store, lock: &Ingest<'_>, below: Option<&[Digest]>) -> Result<Self> {
         let ingest = store.blobs.ingest_dir();
         let name = format!("{}{STAGING}", lock.name());
         ingest.remove_all(&name)?;
         ingest.make_dir(&name, 0o700)?;
-        let staging = ingest.open_dir(&name)?;
+        let place = Unpublished { store, name };
+        let staging = ingest.open_dir(&place.name)?;
         staging.make_dir(DIFF, 0o700)?;
         let options = store.privileges()?.options();
         let userxattr = options.form == Form::Overlay { userxattr: true };
-        let tree = Tree::new(staging.open_dir(DIFF)?, options, below)?;
-        Ok(Self { store, name, tree: Some(tree), userxattr })
+        let site = match below {
+            None => Site { base: staging.open_dir(DIFF)?, tree: PathBuf::new(), below: None },
+            Some(keys) => Site {
+                base: store.root.try_clone()?,
+                tree: [INGEST, &place.name, DIFF].iter().collect(),
+                below: Some(keys.iter().map(relative_path).collect()),
+            },
+        };
+        Ok(Self { tree: Unpacking::begin(&site, options)?, place, userxattr })
     }
 
     /// Unpacks what `fetch` feeds.
     pub(crate) fn fill(
-        mut self,
+        self,
         blob: &Descriptor,
-        fetch: impl FnOnce(&mut crate::layer::pass::Feed) -> Result<()>,
+        fetch: impl FnOnce(Take<'_>) -> Result<()>,
     ) -> Result<Staged<'a>> {
-        let tree = self.tree.take().expect("a staging is filled once");
-        let (diff_id, applied) = pass(blob.size, fetch, |archive| apply(tree, archive))?;
-        Ok(Staged { staging: self, diff_id, applied, blob: blob.digest.clone() })
+        let Self { place, mut tree, userxattr } = self;
+        let (diff_id, applied) = tree.layer(blob.size, fetch)?;
+        tree.finish(&mut std::io::sink())?;
+        Ok(Staged { place, userxattr, diff_id, applied, blob: blob.digest.clone() })
     }
 }
 
-fn apply(mut tree: Tree, archive: &mut Drain) -> Result<Applied> {
-    let applied = tree.apply(archive)?;
-    tree.finish()?;
-    Ok(applied)
-}
-
-impl Drop for Staging<'_> {
+impl Drop for Unpublished<'_> {
     fn drop(&mut self) {
         // After publishing there is nothing of that name. A failure leaves garbage that the next one removes.
         let _ = self.store.blobs.ingest_dir().remove_all(&self.name);
@@ -295,13 +308,13 @@ impl Drop for Staging<'_> {
 impl Staged<'_> {
     /// The unpacked tree.
     pub(crate) fn diff(&self) -> Result<Dir> {
-        let ingest = self.staging.store.blobs.ingest_dir();
-        Ok(ingest.open_dir(&self.staging.name)?.open_dir(DIFF)?)
+        let ingest = self.place.store.blobs.ingest_dir();
+        Ok(ingest.open_dir(&self.place.name)?.open_dir(DIFF)?)
     }
 
     /// Writes everything to its device: the layer, and the blob beside it.
     pub(crate) fn sync(&self) -> Result<()> {
-        Ok(conex_sys::path::sync_filesystem(&self.staging.store.root)?)
+        Ok(conex_sys::path::sync_filesystem(&self.place.store.root)?)
     }
 
     /// Writes the record, syncs, and makes it a layer of the store under `key`.
@@ -314,16 +327,16 @@ impl Staged<'_> {
             bytes: self.applied.bytes,
             implicit_parents: self.applied.implicit_parents,
             lower_links: self.applied.lower_links,
-            userxattr: self.staging.userxattr,
+            userxattr: self.userxattr,
             below,
             packed: None,
         };
-        let store = self.staging.store;
+        let store = self.place.store;
         let ingest = store.blobs.ingest_dir();
         let bytes = serde_json::to_vec(&record).map_err(|e| Error::invalid(e.to_string()))?;
-        files::write(&ingest.open_dir(&self.staging.name)?, RECORD, &bytes, 0o600, Existing::Replace)?;
+        files::write(&ingest.open_dir(&self.place.name)?, RECORD, &bytes, 0o600, Existing::Replace)?;
         self.sync()?;
-        match ingest.rename_new(&self.staging.name, &store.layers, key.hex()) {
+        match ingest.rename_new(&self.place.name, &store.layers, key.hex()) {
             // Another blob with the same content has been faster.
             Err(error) if error.errno() == Errno::EXIST => {}
             other => other?,

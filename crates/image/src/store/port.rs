@@ -10,8 +10,6 @@ use conex_spec::{DiffId, Digest};
 
 use super::layers::Staging;
 use super::{Contents, Shared, Store};
-use crate::layer::apply::Below;
-use crate::layer::pass::Feed;
 use crate::layout::blob::Ingest;
 use crate::manifest::Document;
 use crate::transfer::{BlobReader, Outcome, Progress, RawManifest, Silent, Sink, Source};
@@ -125,10 +123,8 @@ impl StoreSink {
         from: &dyn Source,
         progress: &dyn Progress,
     ) -> Result<DiffId> {
-        let staging = Staging::new(&self.store, ingest, Below::Unknown)?;
-        let staged = staging.fill(descriptor, |feed| {
-            ingest.fetch(descriptor, from, progress, &mut |bytes| send(feed, bytes))
-        })?;
+        let staging = Staging::new(&self.store, ingest, None)?;
+        let staged = staging.fill(descriptor, |take| ingest.fetch(descriptor, from, progress, take))?;
         let diff_id = staged.diff_id.clone();
         // Syncs the blob, too, before either gets its name.
         staged.publish(&diff_id.0, Vec::new())?;
@@ -155,16 +151,6 @@ impl StoreSink {
             self.store.unpacked(&image, &source, &Silent)?;
         }
         Ok(())
-    }
-}
-
-/// Hands a copy of the bytes to the pass.
-fn send(feed: &mut Feed, bytes: &[u8]) {
-    let mut buffer = feed.buffer();
-    for part in bytes.chunks(buffer.len().max(1)) {
-        buffer[..part.len()].copy_from_slice(part);
-        feed.send(std::mem::take(&mut buffer), part.len());
-        buffer = feed.buffer();
     }
 }
 

@@ -18,7 +18,8 @@ mod read;
 mod write;
 
 pub(super) use read::{Facts, Node, parse};
-pub(super) use write::{base64, hash, type_word, write};
+pub(crate) use write::write;
+pub(super) use write::{base64, hash, type_word};
 
 /// Directories in directories; each holds one open.
 pub(super) const MAX_DEPTH: usize = 512;

@@ -17,11 +17,7 @@ use crate::verify::Hasher;
 use crate::{Error, Result, Wrap};
 
 /// Describes the tree below `root`. Digests that are known spare reading those files.
-pub(in crate::bundle) fn write(
-    root: &Dir,
-    known: &HashMap<PathBuf, Digest>,
-    out: &mut dyn Write,
-) -> Result<()> {
+pub(crate) fn write(root: &Dir, known: &HashMap<PathBuf, Digest>, out: &mut dyn Write) -> Result<()> {
     writeln!(out, "#      keywords: size,type,uid,gid,mode,link,nlink,tar_time,sha256digest,xattr")?;
     let mut walk = Walk { known, out };
     writeln!(walk.out, "\n# .\n/set type=file nlink=1 mode=0664 uid=0 gid=0")?;

@@ -33,6 +33,7 @@ use std::sync::Arc;
 
 use conex_spec::Digest;
 use conex_sys::path::{Dir, Root};
+use serde::{Deserialize, Serialize};
 
 use super::tar::{Entry, Kind, Reader, Time, Xattr};
 use crate::snapshot::Stack;
@@ -42,7 +43,7 @@ pub use owner::{Owner, ROOTLESS_XATTR, read_rootless};
 pub(crate) use xattr::is_of_host;
 
 /// How a tree lies on disk.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Form {
     /// Merged; whiteouts are carried out.
     Plain {
@@ -66,7 +67,7 @@ pub enum Below {
 }
 
 /// How much a layer may hold.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limits {
     /// Members of the archive.
     pub entries: u64,
@@ -83,7 +84,7 @@ impl Default for Limits {
 }
 
 /// How to apply.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Options {
     /// How the tree lies on disk.
     pub form: Form,
@@ -98,7 +99,7 @@ pub struct Options {
 }
 
 /// What one layer did.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Applied {
     /// Members of the archive.
     pub entries: u64,
@@ -213,6 +214,11 @@ impl Tree {
                 .map_err(|error| error.wrap(format!("entry {} {path:?}", self.applied.entries)))?;
         }
         Ok(self.applied.clone())
+    }
+
+    /// See [`Options::digests`].
+    pub(crate) fn wants_digests(&self) -> bool {
+        self.options.digests
     }
 
     fn count(&mut self, entry: &Entry) -> Result<()> {

@@ -2,12 +2,13 @@
 //! Who owns the unpacked files.
 
 use conex_spec::runtime::IdMapping;
+use serde::{Deserialize, Serialize};
 
 use crate::layer::tar::Xattr;
 use crate::{Error, ErrorKind, Result};
 
 /// How an archive's owners become owners on disk.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Owner {
     /// The same numbers.
     #[default]
