@@ -12,7 +12,7 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
-use std::sync::Arc;
+use std::sync::{Arc, Barrier};
 
 use crate::image::Layout;
 
@@ -28,6 +28,8 @@ pub struct Liar {
 pub struct Lies {
     /// Ends each blob after so many bytes, having announced all of them.
     pub cut: Option<usize>,
+    /// Waits here after so many bytes of each blob that is longer.
+    pub pause: Option<(usize, Arc<Barrier>)>,
     /// Calls every manifest this.
     pub manifest_type: Option<&'static str>,
 }
@@ -71,6 +73,7 @@ struct Answer {
     kind: String,
     body: Vec<u8>,
     cut: Option<usize>,
+    pause: Option<(usize, Arc<Barrier>)>,
 }
 
 impl Answer {
@@ -80,6 +83,11 @@ impl Answer {
         let length = body.len();
         write!(stream, "HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\n\r\n")
             .ok()?;
+        if let Some((at, barrier)) = self.pause.as_ref().filter(|(at, _)| !head && *at < length) {
+            stream.write_all(&body[..*at]).ok()?;
+            barrier.wait();
+            return stream.write_all(&body[*at..]).ok();
+        }
         match self.cut.filter(|cut| *cut < length) {
             _ if head => Some(()),
             None => stream.write_all(body).ok(),
@@ -92,12 +100,16 @@ impl Answer {
 }
 
 fn find(path: &str, layout: &Layout, lies: &Lies) -> Answer {
-    let found = |kind: &str, body, cut| Answer { status: "200 OK", kind: kind.into(), body, cut };
+    let found =
+        |kind: &str, body, cut| Answer { status: "200 OK", kind: kind.into(), body, cut, pause: None };
     let parts: Vec<&str> = path.trim_start_matches('/').rsplitn(3, '/').collect();
     let blob = |digest: &str| fs::read(layout.blob_path(digest)).ok();
     let answer = match parts[..] {
         ["", "v2"] => Some(found("application/json", b"{}".to_vec(), None)),
-        [digest, "blobs", _] => blob(digest).map(|body| found("application/octet-stream", body, lies.cut)),
+        [digest, "blobs", _] => blob(digest).map(|body| Answer {
+            pause: lies.pause.clone(),
+            ..found("application/octet-stream", body, lies.cut)
+        }),
         [reference, "manifests", _] => manifest(layout, reference).and_then(|(digest, kind)| {
             blob(&digest).map(|body| found(lies.manifest_type.unwrap_or(&kind), body, None))
         }),
@@ -109,6 +121,7 @@ fn find(path: &str, layout: &Layout, lies: &Lies) -> Answer {
         kind: "application/json".into(),
         body: unknown,
         cut: None,
+        pause: None,
     })
 }
 
