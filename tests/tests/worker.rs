@@ -130,7 +130,6 @@ fn root_a_worker_of_an_ordinary_user_gets_nowhere() {
     let user = scene.sandbox.user(Range::Subordinate);
     nothing_gained(&scene.hijack(user.conex(["pull", "--quiet", &scene.name()])));
     user.conex(["system", "fsck"]).run().success();
-    drop(user);
     scene.sandbox.finish();
 }
 
@@ -146,7 +145,6 @@ fn root_a_worker_of_a_user_without_ids_gets_nowhere() {
         user.conex(["bundle", "unpack", "--rootless", "--image", &image, &bundle.display().to_string()]);
     nothing_gained(&scene.hijack(unpack));
     assert_eq!(fs::metadata(bundle.join("rootfs/d/late")).expect("unpacked").len(), 400_000);
-    drop(user);
     scene.sandbox.finish();
 }
 
