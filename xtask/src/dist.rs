@@ -35,13 +35,15 @@ pub fn main() -> Result<()> {
 
 /// Builds both, static against musl where that can be had, against glibc otherwise.
 pub fn build() -> Result<Programs> {
-    Ok(Programs {
-        runtime: build_with("conex-runtime", "conex-runtime", "runtime", lean)?,
-        conex: build_one("conex", "conex", "dist")?,
-    })
+    Ok(Programs { runtime: build_runtime()?, conex: build_one("conex", "conex", "dist")? })
 }
 
-/// Builds one program of a package; its path.
+/// Builds the runtime; its path.
+pub fn build_runtime() -> Result<PathBuf> {
+    build_with("conex-runtime", "conex-runtime", "runtime", lean)
+}
+
+/// Builds one other program of a package; its path.
 pub fn build_one(package: &str, program: &str, profile: &str) -> Result<PathBuf> {
     build_with(package, program, profile, |_| ())
 }

@@ -33,7 +33,7 @@ pub fn main(order: &Order) -> Result<()> {
         limit: Duration::from_secs(7200),
         programs: vec![
             std::env::current_exe()?,
-            dist::build_one("conex-runtime", "conex-runtime", "runtime")?,
+            dist::build_runtime()?,
             dist::build_one("conex-bench", "conex-bill", "dist")?,
             dist::build_one("conex-bench", "conex-floor", "dist")?,
         ],

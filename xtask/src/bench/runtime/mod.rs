@@ -80,7 +80,7 @@ impl<'a> Race<'a> {
         shell::run(shell::program("mount").args(["-t", "tmpfs", "-o", "mode=755", "tmpfs"]).arg(&run))?;
         // Where an ordinary user reaches it, too.
         let own = Peer { name: "conex-runtime", program: bench.sandbox.path("conex-runtime") };
-        std::fs::copy(dist::build_one("conex-runtime", "conex-runtime", "runtime")?, &own.program)?;
+        std::fs::copy(dist::build_runtime()?, &own.program)?;
         let bundle =
             |name: &str, flags: &[&str], words: &[&str]| bundle(bench, &own.program, name, flags, words);
         let truth = bundle("true", &[], &["/bin/true"])?;
