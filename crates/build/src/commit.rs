@@ -108,7 +108,8 @@ fn add_layer(
         held.record.config.history.extend(steps);
         held.save()?;
     } else if held.may_be_mounted(engine)? {
-        let made = copy(engine, held, &tree.upper(), times)?;
+        copy_tree(engine.store()?.as_ref(), held, &tree.upper())?;
+        let made = adopt_copy(engine, held, times)?;
         let mut config = held.record.config.clone();
         config.rootfs.diff_ids.push(made.diff_id.clone());
         config.history.extend(held.record.steps.iter().cloned());
@@ -139,16 +140,22 @@ fn seal(engine: &Engine, held: &mut Held, times: Times, step: History) -> Result
 
 /// All files of the container as one layer.
 fn squash(engine: &Engine, held: &Held, times: Times) -> Result<Made> {
-    let tree = held.tree(engine)?;
-    tree.with_root(|merged| copy(engine, held, merged, times))
+    let store = engine.store()?;
+    held.tree(engine)?.with_root(|merged| copy_tree(&store, held, merged))?;
+    adopt_copy(engine, held, times)
 }
 
-/// A layer of what is in a directory that somebody may still write to.
-fn copy(engine: &Engine, held: &Held, from: &std::path::Path, times: Times) -> Result<Made> {
-    let store = engine.store()?;
+/// Copies a directory that somebody may still write to.
+fn copy_tree(store: &Store, held: &Held, from: &std::path::Path) -> Result<()> {
     let to = held.working.path.join("copy");
     crate::container::remove_tree(&to)?;
-    store.copy_tree(from, &to)?;
+    Ok(store.copy_tree(from, &to)?)
+}
+
+/// Makes the copy a layer. Outside of the copying thread's mount namespace: no rename leads from one into another.
+fn adopt_copy(engine: &Engine, held: &Held, times: Times) -> Result<Made> {
+    let store = engine.store()?;
+    let to = held.working.path.join("copy");
     let made = store.describe_layer(&to, times)?;
     held.pin(engine, Some(&made.diff_id.0))?;
     store.adopt_layer(&to, &made)?;

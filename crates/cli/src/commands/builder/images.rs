@@ -15,6 +15,7 @@ use crate::session::Session;
 
 /// Show the images in the store
 #[derive(clap::Args, Debug)]
+#[group(skip)]
 pub(crate) struct Args {
     /// As JSON
     #[arg(long)]
