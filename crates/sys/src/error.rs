@@ -37,10 +37,27 @@ impl Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(words) = words(self.errno()) {
+            return write!(f, "{}: {words}", self.call());
+        }
         let words = std::io::Error::from_raw_os_error(self.errno().raw_os_error()).to_string();
         let words = words.split(" (os error").next().unwrap_or_default();
         write!(f, "{}: {}", self.call(), words.to_ascii_lowercase())
     }
+}
+
+/// errno(3)'s words where musl has others: callers look for them, however this was linked.
+fn words(errno: Errno) -> Option<&'static str> {
+    Some(match errno {
+        Errno::BUSY => "device or resource busy",
+        Errno::LOOP => "too many levels of symbolic links",
+        Errno::MFILE => "too many open files",
+        Errno::NAMETOOLONG => "file name too long",
+        Errno::NOMEM => "cannot allocate memory",
+        Errno::OPNOTSUPP => "operation not supported",
+        Errno::XDEV => "invalid cross-device link",
+        _ => return None,
+    })
 }
 
 impl std::error::Error for Error {}
@@ -72,4 +89,17 @@ impl<T> Call<T> for std::io::Result<T> {
 /// `EIO` where the standard library found the fault itself.
 pub(crate) fn errno_of(error: &std::io::Error) -> Errno {
     error.raw_os_error().map_or(Errno::IO, Errno::from_raw_os_error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_words_are_the_same_with_every_libc() {
+        let said = |errno| Error::new("open(x)", errno).to_string();
+        assert_eq!(said(Errno::BUSY), "open(x): device or resource busy");
+        assert_eq!(said(Errno::MFILE), "open(x): too many open files");
+        assert_eq!(said(Errno::NOENT), "open(x): no such file or directory");
+    }
 }
