@@ -56,12 +56,17 @@ impl Race<'_> {
         Ok(all)
     }
 
-    /// A hundred containers, one after the other and all at once.
-    pub(super) fn many(&self) -> Result<Vec<Scenario<'_>>> {
+    /// Ends what `exec` and `state` were measured on.
+    pub(super) fn end_sleepers(&self) -> Result<()> {
         for peer in &self.peers {
             // Whoever has started none has nothing to delete, and has said so.
             self.command(peer, &["delete", "--force", &self.bench.sandbox.id("sleeper")]).output()?;
         }
+        Ok(())
+    }
+
+    /// A hundred containers, one after the other and all at once.
+    pub(super) fn many(&self) -> Vec<Scenario<'_>> {
         const SEQUENCE: &str = r#"i=0; while [ $i -lt 100 ]; do
             "$1" --root "$2" $5 run --bundle "$3" "$4-$i" </dev/null >/dev/null || exit 1; i=$((i+1)); done"#;
         const PARALLEL: &str = r#"i=0; while [ $i -lt 100 ]; do
@@ -69,10 +74,10 @@ impl Race<'_> {
             for pid in $pids; do wait $pid || exit 1; done"#;
         let each =
             |script| self.peers.iter().map(|peer| self.through_sh(peer, &self.truth, script)).collect();
-        Ok(vec![
+        vec![
             ("100 × run /bin/true, in sequence", each(SEQUENCE)),
             ("100 × run /bin/true, in parallel", each(PARALLEL)),
-        ])
+        ]
     }
 
     fn run<'a>(&'a self, peer: &'a Peer, bundle: &'a Bundle) -> Contestant<'a> {
