@@ -30,6 +30,24 @@ const VERBS: [&str; 16] = [
     "restore",
 ];
 
+/// A file that got the number of standard error would be written to by whoever complains.
+#[test]
+fn no_file_is_taken_for_a_standard_stream_that_was_closed() {
+    let sandbox = Sandbox::new();
+    for (name, redirection) in [("open", "2>&2"), ("closed", "2>&-")] {
+        let script = format!("exec \"$1\" --log \"$2\" state nobody {redirection}");
+        let mut shell = sandbox.command("sh");
+        shell
+            .args(["-c", &script, "sh"])
+            .arg(sandbox.programs().join("conex-runtime"))
+            .arg(sandbox.path(name));
+        shell.run().exits(1);
+    }
+    let lines = |name| fs::read_to_string(sandbox.path(name)).unwrap().lines().count();
+    assert_eq!((lines("open"), lines("closed")), (1, 1));
+    sandbox.finish();
+}
+
 #[test]
 fn every_verb_explains_itself_and_wrong_words_are_told() {
     let sandbox = Sandbox::new();
