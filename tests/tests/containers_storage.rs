@@ -6,9 +6,12 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use conex_testkit::inject::{Fault, Injector};
 use conex_testkit::podman::Podman;
 use conex_testkit::user::Range;
-use conex_testkit::{Compression, Image, Layer, Run, Sandbox, busybox, image, needs, require, tar, tree};
+use conex_testkit::{
+    Compression, Image, Layer, Run, Sandbox, busybox, effort, image, needs, require, tar, tree,
+};
 use serde_json::Value;
 
 /// On a busybox: what is awkward for an unpacker that works layer by layer. Two things are too much for theirs: a link into a
@@ -268,5 +271,73 @@ fn root_podman_of_an_ordinary_user_shares_its_storage() {
     conex(&["copy", "containers-storage:localhost/ours:1", "oci:read:b"]);
     podman.says(&["rmi", "localhost/ours:1"]);
     podman.end();
+    sandbox.finish();
+}
+
+/// Whatever is recorded is there; the ids of all layers and images.
+fn whole(root: &Path) -> (BTreeSet<String>, BTreeSet<String>) {
+    let of = |file: &str| if root.join(file).exists() { records(root, file) } else { Vec::new() };
+    let id = |record: &Value| record["id"].as_str().expect("an id").to_owned();
+    let (layers, images) = (of("overlay-layers/layers.json"), of("overlay-images/images.json"));
+    let ids: BTreeSet<String> = layers.iter().map(id).collect();
+    for layer in &layers {
+        let dir = root.join("overlay").join(id(layer));
+        let link = fs::read_to_string(dir.join("link")).expect("link");
+        assert_eq!(fs::canonicalize(root.join("overlay/l").join(link)).expect("its link"), dir.join("diff"));
+        assert!(root.join("overlay-layers").join(id(layer) + ".tar-split.gz").exists());
+        assert!(layer["parent"].as_str().is_none_or(|parent| ids.contains(parent)));
+    }
+    for image in &images {
+        assert!(ids.contains(image["layer"].as_str().expect("a top layer")));
+        let files = fs::read_dir(root.join("overlay-images").join(id(image))).expect("its documents").count();
+        assert!(files >= image["big-data-names"].as_array().expect("their names").len());
+    }
+    (ids, images.iter().map(id).collect())
+}
+
+#[test]
+fn root_a_killed_copy_leaves_a_whole_storage() {
+    needs!(require::root());
+    let sandbox = Sandbox::new();
+    let injector = needs!(Injector::new(&sandbox));
+    let layers =
+        vec![Layer::new(&[tar::file("a", "a")]), Layer::new(&[tar::file("b", "b"), tar::whiteout("a")])];
+    let image = Image::new(layers);
+    sandbox.layout("start").add("a", &image);
+    let root = sandbox.path("data/storage");
+    let place = format!("containers-storage:[overlay@{}]localhost/a:1", root.display());
+    let copy = sandbox.conex(["copy", "--quiet", "oci:start:a", &place]);
+    let points = injector.points(&copy);
+    let (_, images) = whole(&root);
+    assert_eq!(images.len(), 1);
+    let (mut old, mut new) = (0, 0);
+    for point in effort::sample(&points, 25) {
+        fs::remove_dir_all(&root).unwrap();
+        let (hit, _) = injector.run(&copy, point, Fault::Kill);
+        if root.exists() {
+            let (_, images) = whole(&root);
+            if images.is_empty() {
+                old += 1
+            } else {
+                new += 1
+            }
+            assert!(hit || images.len() == 1, "{point:?}");
+        }
+        conex(&sandbox, &["copy", "--quiet", "oci:start:a", &place]);
+        let (layers, images) = whole(&root);
+        let mut left: BTreeSet<String> =
+            ["l", "layers.json", "layers.lock", "images.json", "images.lock"].map(str::to_owned).into();
+        left.extend(layers.iter().cloned());
+        left.extend(layers.iter().map(|id| format!("{id}.tar-split.gz")));
+        left.extend(images);
+        let found = names(&root);
+        let links = found.iter().filter(|name| name.len() == 26).count();
+        assert_eq!(links, layers.len(), "{point:?}: {found:?}");
+        let found: BTreeSet<String> = found.into_iter().filter(|name| name.len() != 26).collect();
+        assert_eq!(found, left, "{point:?}: nothing is left of the killed one");
+        conex(&sandbox, &["copy", "--quiet", &place, "dir:out"]);
+    }
+    assert!(old > 0, "{old} old, {new} new");
+    effort::tell(&format!("a copy into a storage was killed at {} points", old + new));
     sandbox.finish();
 }

@@ -155,3 +155,107 @@ fn root_a_running_docker_is_a_place_too() {
     docker.end();
     sandbox.finish();
 }
+
+#[test]
+fn archives_have_several_names_and_go_through_pipes() {
+    let program = needs!(require::program("skopeo"));
+    let sandbox = Sandbox::new();
+    sandbox.layout("start").add("a", &needs!(busybox::image()));
+    let wanted = identity(&conex_inspect(&sandbox, "oci:start:a"));
+    let names = ["--additional-tag", "localhost/b:2", "--additional-tag", "c"];
+    conex(
+        &sandbox,
+        &[&["copy"], &names[..], &["oci:start:a", "docker-archive:named.tar:localhost/a:1"]].concat(),
+    );
+    let listed = skopeo(&sandbox, &program, &["list-tags", "docker-archive:named.tar"]);
+    let listed: Value = serde_json::from_str(&listed).unwrap();
+    assert_eq!(listed["Tags"], serde_json::json!(["localhost/a:1", "localhost/b:2", "c:latest"]));
+    for (transport, name) in [("docker-archive", "localhost/a:1"), ("oci-archive", "a")] {
+        let script = format!(
+            "conex copy --quiet oci:start:a {transport}:/dev/stdout:{name} >plain.tar
+             cat plain.tar | conex copy --quiet {transport}:/dev/stdin:{name} dir:{transport}
+             mkfifo {transport}.fifo
+             gzip <plain.tar >{transport}.fifo & conex copy --quiet {transport}:{transport}.fifo dir:packed; wait
+             conex copy --quiet oci:start:a {transport}:{transport}.fifo:{name} & cat {transport}.fifo >{transport}.tar; wait"
+        );
+        let mut command = sandbox.command("sh");
+        command.args(["-e", "-c", &script]).current_dir(sandbox.work()).run().success();
+        let theirs = skopeo(
+            &sandbox,
+            &program,
+            &["inspect", "--config", "--raw", &format!("{transport}:{transport}.tar")],
+        );
+        assert_eq!(identity(&theirs), wanted, "skopeo, {transport}");
+        assert_eq!(identity(&conex_inspect(&sandbox, &format!("dir:{transport}"))), wanted, "{transport}");
+    }
+    sandbox.finish();
+}
+
+/// Files of a `dir:`, but for its version.
+fn files(directory: &Path) -> Vec<(String, Vec<u8>)> {
+    let entries =
+        std::fs::read_dir(directory).expect("read a directory").map(|entry| entry.expect("an entry"));
+    let mut files: Vec<_> = entries
+        .map(|entry| {
+            (
+                entry.file_name().into_string().expect("a name"),
+                std::fs::read(entry.path()).expect("read a file"),
+            )
+        })
+        .filter(|(name, _)| name != "version")
+        .collect();
+    files.sort();
+    files
+}
+
+#[test]
+fn of_an_index_what_was_asked_for_is_copied() {
+    let program = needs!(require::program("skopeo"));
+    let sandbox = Sandbox::new();
+    let image = |content: &str| Image::new(vec![Layer::new(&[tar::file("f", content)])]);
+    let all = [("amd64", image("x")), ("arm64", image("a")), ("s390x", image("z"))];
+    let layout = sandbox.layout("start");
+    let index = layout.add_index("i", &all);
+    let work = |name: &str| sandbox.work().join(name);
+
+    conex(&sandbox, &["copy", "--multi-arch", "index-only", "oci:start:i", "dir:ours"]);
+    skopeo(
+        &sandbox,
+        &program,
+        &["copy", "--quiet", "--multi-arch", "index-only", "oci:start:i", "dir:theirs"],
+    );
+    assert_eq!(files(&work("ours")), files(&work("theirs")));
+
+    // The index as it is, with the images for two of three platforms: a manifest, a configuration and a layer each.
+    let two = ["copy", "--multi-arch", "linux/arm64,linux/amd64"];
+    conex(&sandbox, &[&two[..], &["oci:start:i", "dir:some"]].concat());
+    let some = files(&work("some"));
+    assert_eq!(some.len(), 1 + 2 * 3);
+    assert!(some.iter().any(|(name, bytes)| name == "manifest.json" && image::digest(bytes) == index));
+    skopeo(&sandbox, &program, &["--override-arch", "arm64", "copy", "--quiet", "dir:some", "oci:arm:a"]);
+
+    // Another index, without the third.
+    conex(&sandbox, &[&two[..], &["--strip-removed-platforms", "oci:start:i", "oci:less:i"]].concat());
+    skopeo(&sandbox, &program, &["copy", "--quiet", "--all", "oci:less:i", "dir:flat"]);
+    let less = files(&work("flat"));
+    assert_eq!(less.len(), 1 + 2 * 3);
+    let (_, bytes) = less.iter().find(|(name, _)| name == "manifest.json").unwrap();
+    let entries = &serde_json::from_slice::<Value>(bytes).unwrap()["manifests"];
+    let architectures: Vec<_> =
+        entries.as_array().unwrap().iter().map(|entry| &entry["platform"]["architecture"]).collect();
+    assert_eq!(architectures, ["amd64", "arm64"]);
+
+    let refused = |words: &[&str]| {
+        let words = [&["copy"], words, &["oci:start:i", "dir:x"]].concat();
+        sandbox.conex(words).current_dir(sandbox.work()).run().fails().stderr
+    };
+    let said = refused(&["--multi-arch", "linux/arm64,linux/riscv64"]);
+    assert!(said.contains("the index has no image for linux/riscv64"), "{said}");
+    let said = refused(&["--multi-arch", "linux/arm64", "--format", "v2s2"]);
+    assert!(said.contains("it would be another index"), "{said}");
+    let said = refused(&["--multi-arch", "linux/arm64", "--strip-removed-platforms", "--preserve-digests"]);
+    assert!(said.contains("has another digest"), "{said}");
+    let said = refused(&["--multi-arch", "some"]);
+    assert!(said.contains("there are system, all, index-only, and platforms"), "{said}");
+    sandbox.finish();
+}

@@ -9,11 +9,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use conex_engine::containers_storage::Places;
-use conex_engine::policy::{Policy, Trust};
-use conex_engine::registry::config::{Lookasides, Registries};
+use conex_engine::policy::TrustFiles;
+use conex_engine::registry::config::Registries;
 use conex_engine::registry::{ProxySettings, Settings as RegistrySettings};
 
-use crate::error::{CommandError, Context as _};
+use crate::error::CommandError;
 use crate::logins::Logins;
 use crate::session::TrustArgs;
 
@@ -154,7 +154,8 @@ impl Environment {
     ) -> Result<RegistrySettings, CommandError> {
         let mut settings = RegistrySettings::new(concat!("conex/", env!("CARGO_PKG_VERSION")));
         settings.registries = self.registries(registries_conf)?;
-        settings.credentials = Arc::new(self.logins(authfile));
+        let helpers = settings.registries.credential_helpers.clone();
+        settings.credentials = Arc::new(Logins { helpers, ..self.logins(authfile) });
         let config = self.xdg("XDG_CONFIG_HOME", ".config");
         settings.tls.certs_dirs = vec![
             config.join("containers/certs.d"),
@@ -176,7 +177,8 @@ impl Environment {
         Ok(settings)
     }
 
-    /// One main file: named, the user's, or the system's. Then the drop-ins beside the system's and the user's.
+    /// One main file: named, the user's, or the system's. Then the drop-ins beside the system's and the user's, and the aliases
+    /// that other programs have recorded.
     fn registries(&self, named: Option<&Path>) -> Result<Registries, CommandError> {
         let mut registries = Registries::default();
         let user = self.xdg("XDG_CONFIG_HOME", ".config").join("containers");
@@ -192,7 +194,13 @@ impl Environment {
                 let drop_ins = [&system, &user]
                     .into_iter()
                     .flat_map(|d| files_ending(&d.join("registries.conf.d"), "conf"));
-                main.into_iter().chain(drop_ins).collect()
+                let cache = match self.is_rootless() {
+                    true => self.xdg("XDG_CACHE_HOME", ".cache"),
+                    false => "/var/cache".into(),
+                };
+                let recorded =
+                    Some(cache.join("containers/short-name-aliases.conf")).filter(|path| path.exists());
+                main.into_iter().chain(drop_ins).chain(recorded).collect()
             }
         };
         files.dedup();
@@ -206,34 +214,25 @@ impl Environment {
 
     /// containers-policy.json(5) and containers-registries.d(5): one policy file, the user's or the system's; without
     /// one, all images may be used.
-    pub(crate) fn trust(&self, args: &TrustArgs) -> Result<Trust, CommandError> {
+    pub(crate) fn trust(&self, args: &TrustArgs) -> TrustFiles {
         let (user, system) =
             (self.xdg("XDG_CONFIG_HOME", ".config").join("containers"), Path::new("/etc/containers"));
         let found =
             || [user.as_path(), system].map(|d| d.join("policy.json")).into_iter().find(|p| p.exists());
-        let file = if args.insecure_policy { None } else { args.policy.clone().or_else(found) };
-        let policy = match &file {
-            Some(path) => {
-                let text = fs::read_to_string(path).context(|| path.display().to_string())?;
-                Some(Policy::parse(&text).context(|| path.display().to_string())?)
-            }
-            None => None,
-        };
         let builtin = match self.uid {
             0 => PathBuf::from("/var/lib/containers/sigstore"),
             _ => self.xdg("XDG_DATA_HOME", ".local/share").join("containers/sigstore"),
         };
-        let mut lookasides = Lookasides::new(format!("file://{}", builtin.display()));
         let users = user.join("registries.d");
         let directory = args.registries_d.clone().unwrap_or(match users.exists() {
             true => users,
             false => system.join("registries.d"),
         });
-        for path in files_ending(&directory, "yaml") {
-            let text = fs::read_to_string(&path).context(|| path.display().to_string())?;
-            lookasides.add(&text).context(|| path.display().to_string())?;
+        TrustFiles {
+            policy: if args.insecure_policy { None } else { args.policy.clone().or_else(found) },
+            registries_d: files_ending(&directory, "yaml"),
+            builtin: format!("file://{}", builtin.display()),
         }
-        Ok(Trust { policy, lookasides })
     }
 
     /// Where podman and buildah keep images: containers-storage.conf(5).
@@ -259,7 +258,7 @@ impl Environment {
 
     /// Who is logged in where.
     pub(crate) fn logins(&self, authfile: Option<&Path>) -> Logins {
-        Logins { files: self.auth_files(authfile) }
+        Logins { files: self.auth_files(authfile), helpers: Vec::new() }
     }
 
     /// docker's own file.

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use conex_engine::images::Result;
-use conex_engine::registry::config::{AuthChange, AuthFile, CredentialHelper};
+use conex_engine::registry::config::{AUTH_FILES, AuthChange, AuthFile, CredentialHelper};
 use conex_engine::registry::{Credentials, Login};
 
 /// Docker Hub's name in docker's own file and with credential helpers.
@@ -16,10 +16,34 @@ const DOCKER_HUB: &str = "https://index.docker.io/v1/";
 pub(crate) struct Logins {
     /// The first is the one that is written to.
     pub files: Vec<PathBuf>,
+    /// registries.conf's `credential-helpers`: who else is asked, and when. None: only the files.
+    pub helpers: Vec<String>,
 }
 
 impl Credentials for Logins {
+    /// One that fails is told only if nobody behind it knows the login.
     fn find(&self, host: &str, name: &str) -> Result<Option<Login>> {
+        if self.helpers.is_empty() {
+            return self.in_files(host, name);
+        }
+        let mut failure = None;
+        for helper in &self.helpers {
+            let found = match helper.as_str() {
+                AUTH_FILES => self.in_files(host, name),
+                helper => CredentialHelper::named(helper).and_then(|helper| helper.get(host)),
+            };
+            match found {
+                Ok(None) => {}
+                Ok(login) => return Ok(login),
+                Err(error) => failure = failure.or(Some(error)),
+            }
+        }
+        failure.map_or(Ok(None), Err)
+    }
+}
+
+impl Logins {
+    fn in_files(&self, host: &str, name: &str) -> Result<Option<Login>> {
         for path in &self.files {
             let file = read(path)?;
             // A helper that fails is an error: the next file's login may be another person's.

@@ -115,7 +115,7 @@ impl Session {
             monitor,
             registry: self.registry(registry)?,
             containers_storage: self.environment.containers_storage(),
-            trust: std::sync::Arc::new(self.environment.trust(&self.globals.trust)?),
+            trust: self.environment.trust(&self.globals.trust),
         }))
     }
 

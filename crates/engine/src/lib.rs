@@ -50,8 +50,8 @@ pub struct Settings {
     pub registry: conex_registry::Settings,
     /// Where podman and buildah keep their images.
     pub containers_storage: containers_storage::Places,
-    /// Which images may be used.
-    pub trust: Arc<policy::Trust>,
+    /// What says which images may be used.
+    pub trust: policy::TrustFiles,
 }
 
 /// The settings, and what is opened when it is first needed.
@@ -60,12 +60,13 @@ pub struct Engine {
     /// See [`Settings`].
     pub settings: Settings,
     store: OnceLock<Arc<Store>>,
+    trust: OnceLock<policy::Trust>,
 }
 
 impl Engine {
     /// Opens nothing yet.
     pub fn new(settings: Settings) -> Self {
-        Self { settings, store: OnceLock::new() }
+        Self { settings, store: OnceLock::new(), trust: OnceLock::new() }
     }
 
     /// The store, made where there is none.
@@ -75,6 +76,16 @@ impl Engine {
         }
         let store = Arc::new(Store::open(&self.settings.root)?);
         Ok(self.store.get_or_init(|| store).clone())
+    }
+
+    /// Which images may be used. The files are read when that is first asked, so that a broken one is no trouble for whoever
+    /// opens no image.
+    pub fn trust(&self) -> Result<&policy::Trust> {
+        if let Some(trust) = self.trust.get() {
+            return Ok(trust);
+        }
+        let trust = policy::Trust::read(&self.settings.trust)?;
+        Ok(self.trust.get_or_init(|| trust))
     }
 
     /// The runtime that new containers get.

@@ -30,6 +30,17 @@ pub(crate) fn open_file(path: &Path) -> Result<File> {
     })
 }
 
+/// Opens what is no file with a place of its own for writing: a pipe, a device, `/dev/stdout` wherever that leads. `None` where
+/// there is a regular file, or nothing.
+pub(crate) fn open_stream(path: &Path) -> Result<Option<File>> {
+    let is_of_process = ["/dev", "/proc"].iter().any(|place| path.starts_with(place));
+    let is_stream = path.metadata().is_ok_and(|about| !about.is_dir() && (is_of_process || !about.is_file()));
+    match is_stream {
+        true => File::options().write(true).open(path).map(Some).wrap(|| format!("open {}", path.display())),
+        false => Ok(None),
+    }
+}
+
 /// The directory that a file is or shall be in, made where it is missing, and the file's name there.
 pub(crate) fn parent(path: &Path) -> Result<(Dir, OsString)> {
     let Some(name) = path.file_name() else {

@@ -191,6 +191,7 @@ impl DaemonSink {
                 transport: ARCHIVE,
                 path,
                 reference: Some(reference.canonical()),
+                more_names: Vec::new(),
             })?;
             Ok(Self { daemon: daemon.clone(), name: name.to_owned(), archive, scratch })
         };

@@ -2,6 +2,7 @@
 //! Everything a [`Client`](crate::Client) is told: plain values, read from files and flags by somebody else.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -123,7 +124,7 @@ pub struct ProxySettings {
     pub http: Option<String>,
     /// `$HTTPS_PROXY`.
     pub https: Option<String>,
-    /// `$NO_PROXY`: comma-separated hosts, domains (`.example.org`), addresses, or `*`.
+    /// `$NO_PROXY`: comma-separated hosts, domains (`.example.org`), addresses, networks (`10.0.0.0/8`), or `*`.
     pub no_proxy: Option<String>,
 }
 
@@ -132,8 +133,11 @@ impl ProxySettings {
     pub(crate) fn exempts(&self, host: &str, port: u16) -> bool {
         let Some(list) = &self.no_proxy else { return false };
         list.split(',').map(str::trim).filter(|entry| !entry.is_empty()).any(|entry| {
-            if entry == "*" {
+            if entry == "*" || in_network(host, entry) {
                 return true;
+            }
+            if let (Some(one), Some(other)) = (address(entry), address(host)) {
+                return one == other;
             }
             let (name, only) = match entry.rsplit_once(':') {
                 Some((name, digits)) if !name.contains(':') => (name, digits.parse::<u16>().ok()),
@@ -143,6 +147,30 @@ impl ProxySettings {
             let same = host == domain || host.strip_suffix(&domain).is_some_and(|rest| rest.ends_with('.'));
             same && only.is_none_or(|only| only == port)
         })
+    }
+}
+
+/// `10.1.2.3`, `fd00::1`, `[fd00::1]`
+fn address(text: &str) -> Option<IpAddr> {
+    text.trim_start_matches('[').trim_end_matches(']').parse().ok()
+}
+
+/// Whether a host is an address in a network such as `10.0.0.0/8`. Names are not looked up.
+fn in_network(host: &str, network: &str) -> bool {
+    let Some((first, bits)) = network.split_once('/') else { return false };
+    let (Some(first), Some(host), Ok(bits)) = (address(first), address(host), bits.parse::<u32>()) else {
+        return false;
+    };
+    match (first, host) {
+        (IpAddr::V4(first), IpAddr::V4(host)) if bits <= 32 => {
+            let mask = u32::MAX.checked_shl(32 - bits).unwrap_or(0);
+            first.to_bits() & mask == host.to_bits() & mask
+        }
+        (IpAddr::V6(first), IpAddr::V6(host)) if bits <= 128 => {
+            let mask = u128::MAX.checked_shl(128 - bits).unwrap_or(0);
+            first.to_bits() & mask == host.to_bits() & mask
+        }
+        _ => false,
     }
 }
 
@@ -200,6 +228,29 @@ mod tests {
         assert!(!exempts("a.example:80", "a.example"));
         assert!(!exempts("a.example", "ba.example"));
         assert!(!exempts("", "a.example"));
+    }
+
+    #[test]
+    fn no_proxy_names_addresses_and_networks() {
+        let exempts = |list: &str, host: &str| {
+            ProxySettings { no_proxy: Some(list.to_owned()), ..Default::default() }.exempts(host, 443)
+        };
+        for (list, host, expected) in [
+            ("10.0.0.0/8", "10.200.1.2", true),
+            ("10.0.0.0/8", "11.0.0.1", false),
+            ("0.0.0.0/0", "192.0.2.1", true),
+            ("192.0.2.0/33", "192.0.2.1", false),
+            ("fd00::/8", "[fd12::1]", true),
+            ("fd00::/8", "fe80::1", false),
+            ("::/0", "10.0.0.1", false),
+            ("[fd00::1]", "fd00::1", true),
+            ("10.0.0.1", "10.0.0.1", true),
+            ("10.0.0.1", "10.0.0.10", false),
+            ("10.0.0.1:443", "10.0.0.1", true),
+            ("10.0.0.0/8", "a.example", false),
+        ] {
+            assert_eq!(exempts(list, host), expected, "{list} {host}");
+        }
     }
 
     #[test]

@@ -3,12 +3,14 @@
 
 use std::path::PathBuf;
 
-use conex_engine::images::transfer::{CopyOptions, Form, Select, copy};
+use conex_engine::images::transfer::{CopyOptions, Form, Others, Select, copy};
 use conex_engine::registry::Settings as RegistrySettings;
 use conex_engine::transport::Location;
+use conex_spec::distribution::Reference;
 use conex_spec::image::{Descriptor, Platform};
 
 use super::form::FormArgs;
+use super::platform::parse_platform;
 use super::sides::TwoSides;
 use crate::error::{CommandError, CommandResult, Context as _};
 use crate::output;
@@ -39,9 +41,17 @@ pub(crate) struct Args {
     /// All platforms of the image, not only this machine's
     #[arg(short, long)]
     all: bool,
-    /// system (this machine's), all, or index-only
+    /// system (this machine's), all, index-only, or platforms: linux/amd64,linux/arm64
+    ///
+    /// Of some platforms, or none, the index is copied as it is: it then names images that the destination does not have.
     #[arg(long, value_name = "WHICH", conflicts_with = "all")]
     multi_arch: Option<String>,
+    /// With platforms in --multi-arch: another index, without the others
+    #[arg(long, requires = "multi_arch")]
+    strip_removed_platforms: bool,
+    /// Another name for the image in a docker-archive; may be repeated
+    #[arg(long, value_name = "NAME")]
+    additional_tag: Vec<Reference>,
     /// Write the digest of the copied image to a file
     #[arg(long, value_name = "FILE")]
     digestfile: Option<PathBuf>,
@@ -78,10 +88,8 @@ pub(crate) struct Request {
     pub source_registry: RegistrySettings,
     /// How the destination's registry is spoken to.
     pub destination_registry: RegistrySettings,
-    /// All platforms.
-    pub all: bool,
-    /// Which one, otherwise.
-    pub platform: Platform,
+    /// Which platforms.
+    pub select: Select,
     /// Media types and compression.
     pub form: Form,
     /// An error rather than another digest.
@@ -101,8 +109,7 @@ impl Request {
             destination: Location::Store(String::new()),
             source_registry: registry.clone(),
             destination_registry: registry,
-            all: false,
-            platform: Platform::host(),
+            select: Select::Platform(Platform::host()),
             form: Form::default(),
             preserve_digests: false,
             jobs: 6,
@@ -117,11 +124,11 @@ impl Request {
             true => session.enter_user_namespace()?,
             false => session.enter_to_read(&self.source)?,
         }
-        let source = self.source.trusted_source(&engine, &self.source_registry, self.all)?;
+        let whole = !matches!(self.select, Select::Platform(_));
+        let source = self.source.trusted_source(&engine, &self.source_registry, whole)?;
         let sink = self.destination.sink(&engine, &self.destination_registry)?;
-        let select = if self.all { Select::All } else { Select::Platform(self.platform.clone()) };
         let options = CopyOptions {
-            select,
+            select: self.select.clone(),
             form: self.form,
             preserve_digests: self.preserve_digests,
             jobs: self.jobs.max(1),
@@ -154,11 +161,10 @@ impl Args {
     ) -> Result<Request, CommandError> {
         Ok(Request {
             source: Location::parse(&self.source, default_store)?,
-            destination: Location::parse(&self.destination, default_store)?,
+            destination: self.destination(default_store)?,
             source_registry: self.sides.source(session)?,
             destination_registry: self.sides.destination(session)?,
-            all: self.is_all()?,
-            platform: platform.clone(),
+            select: self.select(platform)?,
             form: self.form.form()?,
             preserve_digests: self.form.preserve_digests,
             jobs: self.image_parallel_copies,
@@ -166,14 +172,44 @@ impl Args {
         })
     }
 
-    fn is_all(&self) -> Result<bool, CommandError> {
-        match self.multi_arch.as_deref() {
-            None => Ok(self.all),
-            Some("system") => Ok(false),
-            Some("all") => Ok(true),
-            Some("index-only") => Err(CommandError::tool("--multi-arch index-only is not there yet")),
-            Some(other) => {
-                Err(CommandError::usage(format!("--multi-arch {other:?}: there are system, all, index-only")))
+    fn destination(&self, default_store: bool) -> Result<Location, CommandError> {
+        let mut destination = Location::parse(&self.destination, default_store)?;
+        match &mut destination {
+            Location::DockerArchive(name) | Location::DockerArchiveDir(name) => {
+                name.more_names.clone_from(&self.additional_tag);
+            }
+            _ if self.additional_tag.is_empty() => {}
+            _ => {
+                return Err(CommandError::usage("--additional-tag: only a docker-archive has several names"));
+            }
+        }
+        Ok(destination)
+    }
+
+    fn select(&self, platform: &Platform) -> Result<Select, CommandError> {
+        let others = if self.strip_removed_platforms { Others::Removed } else { Others::Named };
+        let select = match self.multi_arch.as_deref() {
+            None if self.all => Select::All,
+            None | Some("system") => Select::Platform(platform.clone()),
+            Some("all") => Select::All,
+            Some("index-only") => Select::IndexOnly,
+            Some(list) => {
+                // A word alone could be a platform's, or a mistyped one of the above.
+                let parse = |text: &str| match text.contains('/') {
+                    true => parse_platform(text),
+                    false => {
+                        Err("there are system, all, index-only, and platforms such as linux/arm64".to_owned())
+                    }
+                };
+                let platforms = list.split(',').map(parse).collect::<Result<_, _>>();
+                let wrong = |error: String| CommandError::usage(format!("--multi-arch {list:?}: {error}"));
+                return Ok(Select::Platforms { platforms: platforms.map_err(wrong)?, others });
+            }
+        };
+        match others {
+            Others::Named => Ok(select),
+            Others::Removed => {
+                Err(CommandError::usage("--strip-removed-platforms: --multi-arch names no platforms"))
             }
         }
     }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `conex push`
 
+use conex_engine::images::transfer::Select;
 use conex_engine::transport::Location;
 
 use super::copy;
@@ -37,7 +38,7 @@ pub(crate) fn run(args: &Args, session: &Session) -> CommandResult {
     let request = copy::Request {
         source: Location::Store(args.image.clone()),
         destination: Location::parse(&format!("docker://{destination}"), false)?,
-        all: true,
+        select: Select::All,
         quiet: args.quiet,
         ..copy::Request::new(session, &args.registry)?
     };

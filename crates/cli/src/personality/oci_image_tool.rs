@@ -144,7 +144,12 @@ impl Layout {
             let name = LayoutName { path: path.to_owned(), reference };
             return Ok(Self::Directory(Box::new(LayoutSource::open(&name)?)));
         }
-        let name = ArchiveName { transport: "oci-archive", path: path.to_owned(), reference };
+        let name = ArchiveName {
+            transport: "oci-archive",
+            path: path.to_owned(),
+            reference,
+            more_names: Vec::new(),
+        };
         Ok(Self::Archive(Box::new(OciArchiveSource::open(&name)?)))
     }
 

@@ -251,7 +251,7 @@ mod tests {
             monitor: "/nonexistent".into(),
             registry: conex_registry::Settings::new("test"),
             containers_storage: crate::containers_storage::Places::default(),
-            trust: std::sync::Arc::default(),
+            trust: crate::policy::TrustFiles::default(),
         })
     }
 

@@ -28,7 +28,7 @@ pub use claim::Claim;
 pub use gpg::{Gpg, Keyring, Signed};
 pub use guard::{Guarded, Signatures};
 pub use identity::SignedIdentity;
-pub use trust::Trust;
+pub use trust::{Trust, TrustFiles};
 
 /// A policy file.
 #[derive(Clone, Debug, Deserialize)]

@@ -19,6 +19,17 @@ use crate::{Result, Wrap as _};
 const MOST: usize = 128;
 const SIGNATURE_CAP: u64 = 4 << 20;
 
+/// Where the files are.
+#[derive(Clone, Debug, Default)]
+pub struct TrustFiles {
+    /// The signature policy; without one, all images may be used.
+    pub policy: Option<PathBuf>,
+    /// Where signatures are, in the order in which they are read.
+    pub registries_d: Vec<PathBuf>,
+    /// The lookaside where no file names one: a URL.
+    pub builtin: String,
+}
+
 /// Which images may be used.
 #[derive(Clone, Debug, Default)]
 pub struct Trust {
@@ -29,6 +40,19 @@ pub struct Trust {
 }
 
 impl Trust {
+    /// Reads the files. What is wrong with one is an error: nothing is let through because it could not be read.
+    pub fn read(files: &TrustFiles) -> Result<Self> {
+        let mut trust = Self { policy: None, lookasides: Lookasides::new(files.builtin.clone()) };
+        let text = |path: &Path| fs::read_to_string(path).wrap(|| path.display().to_string());
+        if let Some(path) = &files.policy {
+            trust.policy = Some(Policy::parse(&text(path)?).wrap(|| path.display().to_string())?);
+        }
+        for path in &files.registries_d {
+            trust.lookasides.add(&text(path)?).wrap(|| path.display().to_string())?;
+        }
+        Ok(trust)
+    }
+
     /// Puts the policy before a source. `checks_indexes`: they are copied, too.
     pub fn guard(
         &self,

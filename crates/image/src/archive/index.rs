@@ -147,16 +147,18 @@ fn beside(link: &Path, target: &Path) -> PathBuf {
     path
 }
 
-/// The file, or what it holds decompressed.
+/// The file, or what it holds decompressed. Of a pipe, which has no places to go to, a copy.
 fn plain(file: File) -> Result<File> {
-    let mut first = [0; 4];
-    let len = file.read_at(&mut first, 0)?;
-    if sniff(&first[..len]) == Compression::None {
-        return Ok(file);
+    if file.metadata()?.is_file() {
+        let mut first = [0; 4];
+        let len = file.read_at(&mut first, 0)?;
+        if sniff(&first[..len]) == Compression::None {
+            return Ok(file);
+        }
     }
     let mut whole = tempfile::tempfile().wrap(|| "a file for the decompressed archive")?;
     io::copy(&mut decoder(BufReader::new(file))?, &mut whole)
         .map_err(|error| Error::new(ErrorKind::Invalid, error.to_string()))
-        .wrap(|| "decompress")?;
+        .wrap(|| "copy or decompress")?;
     Ok(whole)
 }

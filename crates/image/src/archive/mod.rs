@@ -16,6 +16,8 @@ mod output;
 
 use std::path::PathBuf;
 
+use conex_spec::distribution::Reference;
+
 use crate::{Error, ErrorKind, Result};
 
 pub use docker::{DockerArchiveSink, DockerArchiveSource};
@@ -30,6 +32,8 @@ pub struct ArchiveName {
     pub path: PathBuf,
     /// The image in it: a name, or `@N` for the N-th.
     pub reference: Option<String>,
+    /// Names that an image gets besides, in `docker-archive:`.
+    pub more_names: Vec<Reference>,
 }
 
 impl ArchiveName {
@@ -43,7 +47,7 @@ impl ArchiveName {
             let message = format!("{transport}:{text}: expected {transport}:PATH[:REFERENCE]");
             return Err(Error::new(ErrorKind::Usage, message));
         }
-        Ok(Self { transport, path: PathBuf::from(path), reference })
+        Ok(Self { transport, path: PathBuf::from(path), reference, more_names: Vec::new() })
     }
 
     fn describe(&self) -> String {

@@ -107,7 +107,7 @@ impl OciArchiveSink {
             let mut output = Output::to_file(&name.path)?;
             output.put(index::MARKER, &index::marker()?)?;
             let mut known = index::empty();
-            if crate::host::exists(&name.path) {
+            if output.joins(&name.path) {
                 let old = Members::at(&name.path).wrap(|| "cannot add to what is there")?;
                 known = read_index(&old).wrap(|| "cannot add to what is there")?.0;
                 output.take_over(&old, &[index::MARKER, index::INDEX])?;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! An archive that is being written: members go to a temporary file (or directory) beside the target, which takes the
-//! target's name when everything is on disk. A process that dies leaves the target as it was.
+//! target's name when everything is on disk. A process that dies leaves the target as it was. Into what is no file, a pipe or
+//! `/dev/stdout`, they go as they come.
 
 use std::collections::HashSet;
 use std::ffi::OsString;
@@ -26,21 +27,41 @@ pub(super) enum Output {
 /// A tar file under way.
 #[derive(Debug)]
 pub(super) struct Tar {
+    /// `None` for a stream.
+    place: Option<Place>,
+    writer: Writer<BufWriter<File>>,
+    names: HashSet<PathBuf>,
+}
+
+/// Where the temporary file is, and what it becomes.
+#[derive(Debug)]
+struct Place {
     parent: Dir,
     temporary: String,
     name: OsString,
-    writer: Writer<BufWriter<File>>,
-    names: HashSet<PathBuf>,
 }
 
 impl Output {
     /// A new tar file for `path`.
     pub(super) fn to_file(path: &Path) -> Result<Self> {
-        let (parent, name) = crate::host::parent(path)?;
-        let temporary = files::temporary_name();
-        let file = parent.create_file(&temporary, 0o644)?;
+        let (file, place) = match crate::host::open_stream(path)? {
+            Some(stream) => (stream, None),
+            None => {
+                let (parent, name) = crate::host::parent(path)?;
+                let temporary = files::temporary_name();
+                (parent.create_file(&temporary, 0o644)?, Some(Place { parent, temporary, name }))
+            }
+        };
         let writer = Writer::new(BufWriter::with_capacity(256 << 10, file));
-        Ok(Self::Tar(Tar { parent, temporary, name, writer, names: HashSet::new() }))
+        Ok(Self::Tar(Tar { place, writer, names: HashSet::new() }))
+    }
+
+    /// Whether the target may hold images already, which stay.
+    pub(super) fn joins(&self, path: &Path) -> bool {
+        match self {
+            Self::Tar(tar) => tar.place.is_some() && crate::host::exists(path),
+            Self::Tree(_) => true,
+        }
     }
 
     /// The directory `path`, made where there is none.
@@ -144,16 +165,19 @@ impl Tar {
     fn publish(&mut self) -> Result<()> {
         let output = self.writer.end()?;
         output.flush()?;
+        let Some(Place { parent, temporary, name }) = &self.place else { return Ok(()) };
         output.get_ref().sync_data()?;
-        self.parent.rename(&self.temporary, &self.parent, &self.name)?;
-        Ok(self.parent.sync()?)
+        parent.rename(temporary, parent, name)?;
+        Ok(parent.sync()?)
     }
 }
 
 impl Drop for Tar {
     fn drop(&mut self) {
-        // Renamed away where it was published.
-        let _ = self.parent.remove_file(&self.temporary);
+        if let Some(Place { parent, temporary, .. }) = &self.place {
+            // Renamed away where it was published.
+            let _ = parent.remove_file(temporary);
+        }
     }
 }
 

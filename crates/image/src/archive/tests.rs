@@ -27,7 +27,8 @@ fn memory() -> Memory {
 }
 
 fn name(transport: &'static str, path: &Path, reference: Option<&str>) -> ArchiveName {
-    ArchiveName { transport, path: path.to_owned(), reference: reference.map(str::to_owned) }
+    let reference = reference.map(str::to_owned);
+    ArchiveName { transport, path: path.to_owned(), reference, more_names: Vec::new() }
 }
 
 fn copy_all(source: &dyn Source, sink: &dyn Sink) -> Descriptor {

@@ -111,6 +111,9 @@ impl Area {
         let open = || {
             let dir = root.open_dir(name)?;
             let lock = Lock::take(&dir, &format!("{what}.lock"), share)?;
+            if share == Share::Nobody {
+                remove_temporaries(&dir)?;
+            }
             let records = Records::read(&dir, format!("{what}.json"))?;
             Ok(Self { dir, records, lock })
         };
@@ -122,6 +125,16 @@ impl Area {
         self.records.write(&self.dir)?;
         self.lock.touch().wrap(|| "tell who wrote last")
     }
+}
+
+/// What a process left that was killed while it replaced a file. Nobody else is replacing one now: the directory's lock is ours.
+fn remove_temporaries(dir: &Dir) -> Result<()> {
+    for entry in dir.entries()? {
+        if entry.name.to_str().is_some_and(|name| name.starts_with(files::TEMPORARY)) {
+            dir.remove_all(&entry.name)?;
+        }
+    }
+    Ok(())
 }
 
 /// What a layer on others is called.

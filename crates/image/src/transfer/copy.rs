@@ -10,6 +10,7 @@ use conex_spec::image::{Descriptor, Platform};
 
 use super::convert::Converted;
 use super::form::Form;
+use super::narrow::{Narrowed, wanted};
 use super::{Outcome, Progress, RawManifest, Sink, Source};
 use crate::image::{MAX_DEPTH, choose_manifest};
 use crate::manifest::Document;
@@ -26,6 +27,24 @@ pub enum Select {
     Platform(Platform),
     /// The index and everything below it.
     All,
+    /// The index alone, where that is an index.
+    IndexOnly,
+    /// Of the index, the images for these platforms.
+    Platforms {
+        /// Which ones.
+        platforms: Vec<Platform>,
+        /// What becomes of the others' entries.
+        others: Others,
+    },
+}
+
+/// Entries of an index whose images are not copied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Others {
+    /// They stay, and the index is the same, byte for byte.
+    Named,
+    /// They go; it is another index.
+    Removed,
 }
 
 /// How to copy.
@@ -55,7 +74,20 @@ pub fn copy(
     options: &CopyOptions,
     progress: &dyn Progress,
 ) -> Result<Descriptor> {
-    let top = select(source, &options.select).map_err(|e| e.wrap(source.describe()))?;
+    let (top, only) = select(source, &options.select).map_err(|e| e.wrap(source.describe()))?;
+    if let Some(only) = &only {
+        return copy_sparse(source, top, only, sink, options, progress);
+    }
+    let narrowed = Narrowed::new(source, &top, &options.select).map_err(|e| e.wrap(source.describe()))?;
+    if narrowed.is_some() && options.preserve_digests {
+        let message =
+            format!("{}: an index without some of its entries has another digest", source.describe());
+        return Err(Error::new(ErrorKind::Usage, message).with_hint("leave --preserve-digests out"));
+    }
+    let (source, top) = match &narrowed {
+        Some(narrowed) => (narrowed as &dyn Source, narrowed.resolve()?),
+        None => (source, top),
+    };
     let form = if options.preserve_digests { options.form } else { options.form.or(sink.form()) };
     let converted = Converted::new(source, &top, form).map_err(|e| e.wrap(source.describe()))?;
     if converted.is_some() && options.preserve_digests {
@@ -65,27 +97,52 @@ pub fn copy(
         );
     }
     match &converted {
-        Some(converted) => copy_as_it_is(converted, converted.resolve()?, sink, options, progress),
-        None => copy_as_it_is(source, top, sink, options, progress),
+        Some(converted) => copy_as_it_is(converted, converted.resolve()?, None, sink, options, progress),
+        None => copy_as_it_is(source, top, None, sink, options, progress),
     }
 }
 
-fn select(source: &dyn Source, select: &Select) -> Result<RawManifest> {
+/// What to begin with, and of an index that stays whole the entries that are copied.
+fn select(source: &dyn Source, select: &Select) -> Result<(RawManifest, Option<HashSet<Digest>>)> {
     let named = source.resolve()?;
-    match select {
-        Select::All => Ok(named),
-        Select::Platform(platform) => Ok(choose_manifest(source, named, platform)?.1),
+    let is_index = matches!(Document::parse(&named)?, Document::Index(_));
+    Ok(match select {
+        Select::Platform(platform) => (choose_manifest(source, named, platform)?.1, None),
+        Select::IndexOnly if is_index => (named, Some(HashSet::new())),
+        Select::Platforms { platforms, others: Others::Named } if is_index => {
+            let only = wanted(&named, platforms)?.into_iter().map(|entry| entry.digest).collect();
+            (named, Some(only))
+        }
+        Select::All | Select::IndexOnly | Select::Platforms { .. } => (named, None),
+    })
+}
+
+/// The index as it is, whatever the sink usually gets: with another form it would be another index.
+fn copy_sparse(
+    source: &dyn Source,
+    top: RawManifest,
+    only: &HashSet<Digest>,
+    sink: &dyn Sink,
+    options: &CopyOptions,
+    progress: &dyn Progress,
+) -> Result<Descriptor> {
+    if options.form != Form::default() {
+        let message = format!("{}: in another form it would be another index", source.describe());
+        return Err(Error::new(ErrorKind::Usage, message)
+            .with_hint("remove what is not copied from the index: --strip-removed-platforms"));
     }
+    copy_as_it_is(source, top, Some(only), sink, options, progress)
 }
 
 fn copy_as_it_is(
     source: &dyn Source,
     top: RawManifest,
+    only: Option<&HashSet<Digest>>,
     sink: &dyn Sink,
     options: &CopyOptions,
     progress: &dyn Progress,
 ) -> Result<Descriptor> {
-    let plan = Plan::make(source, top).map_err(|e| e.wrap(source.describe()))?;
+    let plan = Plan::make(source, top, only).map_err(|e| e.wrap(source.describe()))?;
     let context = || format!("{} to {}", source.describe(), sink.describe());
     copy_blobs(&plan.blobs, source, sink, options.jobs, progress).wrap(context)?;
     for manifest in &plan.manifests {
@@ -105,9 +162,16 @@ struct Plan {
 }
 
 impl Plan {
-    fn make(source: &dyn Source, top: RawManifest) -> Result<Self> {
+    /// `only`: of the top index, these entries.
+    fn make(source: &dyn Source, top: RawManifest, only: Option<&HashSet<Digest>>) -> Result<Self> {
         let mut plan = Self { blobs: Vec::new(), manifests: Vec::new(), bytes: 0, top: top.clone() };
         let mut seen = HashSet::new();
+        if let Some(only) = only {
+            // What is not wanted counts as done.
+            let document = Document::parse(&top)?;
+            let children = document.children().into_iter().map(|child| child.digest.clone());
+            seen.extend(children.filter(|digest| !only.contains(digest)));
+        }
         plan.walk(source, top, &mut seen, 0)?;
         // The last one is the top, which is committed, not put.
         plan.manifests.pop();

@@ -11,6 +11,7 @@
 mod convert;
 mod copy;
 mod form;
+mod narrow;
 
 use std::io::Read;
 
@@ -18,7 +19,7 @@ use conex_spec::image::Descriptor;
 
 use crate::Result;
 
-pub use copy::{CopyOptions, Select, copy};
+pub use copy::{CopyOptions, Others, Select, copy};
 pub use form::{Form, Format, LayerForm};
 
 /// A manifest or index: its descriptor and the exact bytes that are hashed, stored and sent.

@@ -22,4 +22,4 @@ pub use auth_file::AuthFile;
 pub use certificates::HostCertificates;
 pub use credential_helper::CredentialHelper;
 pub use lookasides::Lookasides;
-pub use registries::{Endpoint, PullFrom, Registries, ShortNameMode};
+pub use registries::{AUTH_FILES, Endpoint, PullFrom, Registries, ShortNameMode};

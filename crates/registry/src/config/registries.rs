@@ -4,8 +4,8 @@
 //! ```text
 //!  quay.io/org/app:1 ──prefix "quay.io/org"──► mirrors in order, then location ──► Vec<Endpoint>
 //! ```
-//! The longest matching `prefix` wins; `*.example.org` matches sub-domains. A file of `registries.conf.d` replaces
-//! whole `[[registry]]` tables of the same prefix and single aliases.
+//! The longest matching `prefix` wins, which may go as far as a tag or digest; `*.example.org` matches sub-domains. A file of
+//! `registries.conf.d` replaces whole `[[registry]]` tables of the same prefix and single aliases.
 
 use std::collections::BTreeMap;
 
@@ -24,9 +24,14 @@ pub struct Registries {
     pub short_name_mode: ShortNameMode,
     /// Short name → whole name without tag.
     pub aliases: BTreeMap<String, String>,
+    /// Who knows logins, in order: [`AUTH_FILES`], or a helper's name. None: the files.
+    pub credential_helpers: Vec<String>,
     /// Rules by prefix.
     rules: Vec<Rule>,
 }
+
+/// In `credential-helpers`: the files of containers-auth.json(5).
+pub const AUTH_FILES: &str = "containers-auth.json";
 
 /// `short-name-mode`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -36,6 +41,7 @@ pub enum ShortNameMode {
     Enforcing,
     /// Ask on a terminal, try all without one.
     #[default]
+    #[serde(alias = "")]
     Permissive,
     /// Try all.
     Disabled,
@@ -60,6 +66,7 @@ pub struct Endpoint {
 pub enum PullFrom {
     /// Whatever is asked.
     #[default]
+    #[serde(alias = "")]
     All,
     /// References with a digest only.
     DigestOnly,
@@ -90,8 +97,7 @@ struct Mirror {
     location: String,
     #[serde(default)]
     insecure: bool,
-    #[serde(default)]
-    pull_from_mirror: PullFrom,
+    pull_from_mirror: Option<PullFrom>,
 }
 
 #[derive(Deserialize)]
@@ -99,6 +105,7 @@ struct Mirror {
 struct File {
     unqualified_search_registries: Option<Vec<String>>,
     short_name_mode: Option<ShortNameMode>,
+    credential_helpers: Option<Vec<String>>,
     #[serde(default)]
     aliases: BTreeMap<String, String>,
     #[serde(default)]
@@ -122,6 +129,9 @@ impl Registries {
         if let Some(mode) = file.short_name_mode {
             self.short_name_mode = mode;
         }
+        if let Some(helpers) = file.credential_helpers {
+            self.credential_helpers = helpers;
+        }
         self.aliases.extend(file.aliases);
         self.aliases.retain(|_, target| !target.is_empty());
         for rule in file.registry {
@@ -143,6 +153,20 @@ impl Registries {
         for text in [&mut rule.prefix, &mut rule.location] {
             text.truncate(text.trim_end_matches('/').len());
         }
+        let has_wildcard = rule.prefix.contains('*');
+        if has_wildcard
+            && rule.prefix.strip_prefix("*.").is_none_or(|domain| domain.contains(['*', '/', ':']))
+        {
+            let prefix = rule.prefix;
+            return Err(invalid(&format!(
+                "prefix {prefix:?}: a wildcard stands for sub-domains: *.example.org"
+            )));
+        }
+        if rule.mirror_by_digest_only && rule.mirrors.iter().any(|mirror| mirror.pull_from_mirror.is_some()) {
+            let message =
+                format!("{:?}: mirror-by-digest-only and pull-from-mirror exclude each other", rule.prefix);
+            return Err(invalid(&message));
+        }
         self.rules.retain(|known| known.prefix != rule.prefix);
         self.rules.push(rule);
         Ok(())
@@ -150,8 +174,12 @@ impl Registries {
 
     /// Where to ask for `reference`, in order; the last one is the main location. Fails where it is blocked.
     pub fn endpoints(&self, reference: &Reference) -> Result<Vec<Endpoint>> {
-        let repository = reference.repository();
-        let Some((rule, matched)) = self.rule_for(&repository) else {
+        let whole = match (&reference.digest, reference.tag_or_latest()) {
+            (Some(digest), _) => format!("{}@{digest}", reference.repository()),
+            (None, Some(tag)) => format!("{}:{tag}", reference.repository()),
+            (None, None) => reference.repository(),
+        };
+        let Some((rule, matched)) = self.rule_for(&whole) else {
             return Ok(vec![main(&reference.host, &reference.name, false)]);
         };
         if rule.blocked {
@@ -164,7 +192,7 @@ impl Registries {
                 rule.prefix
             )));
         }
-        let rest = &repository[matched..];
+        let rest = &whole[matched..];
         let mut found = Vec::new();
         for mirror in rule.mirrors.iter().filter(|mirror| mirror.serves(rule, reference)) {
             found.push(split(
@@ -173,7 +201,7 @@ impl Registries {
                 true,
             )?);
         }
-        let location = if rule.location.is_empty() { &repository[..matched] } else { rule.location.as_str() };
+        let location = if rule.location.is_empty() { &whole[..matched] } else { rule.location.as_str() };
         found.push(split(&format!("{location}{rest}"), rule.insecure, false)?);
         Ok(found)
     }
@@ -183,11 +211,11 @@ impl Registries {
         self.rule_for(host).is_some_and(|(rule, _)| rule.insecure)
     }
 
-    /// The rule with the longest match, and how many bytes of `repository` it replaces.
-    fn rule_for(&self, repository: &str) -> Option<(&Rule, usize)> {
+    /// The rule with the longest match, and how many bytes of a name it replaces.
+    fn rule_for(&self, name: &str) -> Option<(&Rule, usize)> {
         self.rules
             .iter()
-            .filter_map(|rule| Some((rule, matched_length(&rule.prefix, repository)?)))
+            .filter_map(|rule| Some((rule, matched_length(&rule.prefix, name)?)))
             .max_by_key(|(rule, matched)| (*matched, !rule.prefix.starts_with("*.")))
     }
 }
@@ -195,7 +223,7 @@ impl Registries {
 impl Mirror {
     fn serves(&self, rule: &Rule, reference: &Reference) -> bool {
         let digest = reference.digest.is_some();
-        match self.pull_from_mirror {
+        match self.pull_from_mirror.unwrap_or_default() {
             PullFrom::All => digest || !rule.mirror_by_digest_only,
             PullFrom::DigestOnly => digest,
             PullFrom::TagOnly => !digest,
@@ -203,23 +231,29 @@ impl Mirror {
     }
 }
 
-fn matched_length(prefix: &str, repository: &str) -> Option<usize> {
+/// A prefix ends where a part of the name does. What follows a host after a colon is its port, no tag.
+fn matched_length(prefix: &str, name: &str) -> Option<usize> {
     if let Some(domain) = prefix.strip_prefix('*') {
-        let host = repository.split('/').next()?;
-        return host.ends_with(domain).then_some(host.len());
+        let host = name.split('/').next()?;
+        let bare = host.split(':').next()?;
+        return bare.ends_with(domain).then_some(host.len());
     }
-    let rest = repository.strip_prefix(prefix)?;
-    (rest.is_empty() || rest.starts_with('/')).then_some(prefix.len())
+    let rest = name.strip_prefix(prefix)?;
+    let ends =
+        rest.is_empty() || rest.starts_with('/') || prefix.contains('/') && rest.starts_with([':', '@']);
+    ends.then_some(prefix.len())
 }
 
 fn main(host: &str, name: &str, insecure: bool) -> Endpoint {
     Endpoint { host: host.to_owned(), name: name.to_owned(), insecure, mirror: false }
 }
 
-/// `host[:port]/name` as an endpoint. The first component is the host, with or without a dot in it.
-fn split(repository: &str, insecure: bool, mirror: bool) -> Result<Endpoint> {
-    let bad = |what: &str| invalid(&format!("location leads to {repository:?}: {what}"));
-    let (host, name) = repository.split_once('/').ok_or_else(|| bad("no repository after the host"))?;
+/// `host[:port]/name[:tag|@digest]` as an endpoint, where the same tag or digest is asked for. The first component is the host,
+/// with or without a dot in it.
+fn split(whole: &str, insecure: bool, mirror: bool) -> Result<Endpoint> {
+    let bad = |what: &str| invalid(&format!("location leads to {whole:?}: {what}"));
+    let (host, name) = whole.split_once('/').ok_or_else(|| bad("no repository after the host"))?;
+    let name = name.split(['@', ':']).next().unwrap_or(name);
     check_host(host).map_err(|what| bad(&what))?;
     check_name(name).map_err(|what| bad(&what))?;
     Ok(Endpoint { host: host.to_owned(), name: name.to_owned(), insecure, mirror })
@@ -296,6 +330,30 @@ mod tests {
     }
 
     #[test]
+    fn a_prefix_may_be_one_tag_or_digest() {
+        let found = registries(&format!(
+            "[[registry]]\nprefix = \"a.example/x:old\"\nlocation = \"b.example/y:old\"\n\
+             [[registry]]\nprefix = \"a.example/x{DIGEST}\"\nblocked = true\n\
+             [[registry]]\nlocation = \"a.example\"\ninsecure = true"
+        ));
+        assert_eq!(asked(&found, "a.example/x:old"), ["b.example/y"]);
+        assert_eq!(asked(&found, "a.example/x:older"), ["!a.example/x"]);
+        assert_eq!(asked(&found, "a.example/x"), ["!a.example/x"]);
+        assert!(found.endpoints(&format!("a.example/x{DIGEST}").parse().unwrap()).is_err());
+        assert_eq!(asked(&found, "a.example:5000/x"), ["a.example:5000/x"], "another port, another registry");
+    }
+
+    #[test]
+    fn helpers_are_the_last_files() {
+        let mut found = registries("credential-helpers = [\"a\", \"containers-auth.json\"]");
+        assert_eq!(found.credential_helpers, ["a", AUTH_FILES]);
+        found.add("short-name-mode = \"\"").unwrap();
+        assert_eq!(found.credential_helpers.len(), 2);
+        found.add("credential-helpers = [\"b\"]").unwrap();
+        assert_eq!(found.credential_helpers, ["b"]);
+    }
+
+    #[test]
     fn a_blocked_registry_is_refused_with_its_rule() {
         let found = registries("[[registry]]\nlocation = \"evil.example\"\nblocked = true");
         let error = found.endpoints(&"evil.example/x".parse().unwrap()).unwrap_err();
@@ -319,6 +377,13 @@ mod tests {
             ("[[registry]]\ninsecure = true", "neither prefix nor location"),
             ("[registries.search]\nregistries = []", "version 1"),
             ("short-name-mode = \"sometimes\"", "line 1"),
+            ("[[registry]]\nprefix = \"*.a.example/x\"", "a wildcard stands for sub-domains"),
+            ("[[registry]]\nprefix = \"a.*.example\"\nlocation = \"x\"", "a wildcard stands for sub-domains"),
+            (
+                "[[registry]]\nlocation = \"a\"\nmirror-by-digest-only = true\n[[registry.mirror]]\n\
+                 location = \"b\"\npull-from-mirror = \"all\"",
+                "exclude each other",
+            ),
         ] {
             let error = Registries::default().add(text).unwrap_err();
             assert!(error.to_string().contains(part), "{text}: {error}");

@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 
 use conex_engine::image;
+use conex_engine::images::transfer::Select;
 use conex_engine::transport::Location;
 
 use super::super::copy;
@@ -46,7 +47,7 @@ pub(super) fn run(args: &Args, session: &Session) -> CommandResult {
     let request = copy::Request {
         source: Location::Store(args.image.clone()),
         destination: place(destination).context(context)?,
-        all: true,
+        select: Select::All,
         quiet: args.quiet,
         form: args.form.form()?,
         ..copy::Request::new(session, &args.registry)?

@@ -9,6 +9,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use clap::ValueEnum;
+use conex_engine::images::transfer::Select;
 use conex_engine::registry::{Client, Settings as RegistrySettings};
 use conex_engine::transport::Location;
 use conex_spec::distribution::Reference;
@@ -234,8 +235,10 @@ impl Work<'_> {
             destination,
             source_registry: item.settings.clone(),
             destination_registry: self.destination.clone(),
-            all: self.args.all,
-            platform: self.platform.clone(),
+            select: match self.args.all {
+                true => Select::All,
+                false => Select::Platform(self.platform.clone()),
+            },
             form: self.args.form.form()?,
             preserve_digests: self.args.form.preserve_digests,
             jobs: 3,

@@ -38,7 +38,12 @@ impl DockerArchiveSource {
 
     /// The one image of an archive that has no path.
     pub fn of_file(file: File) -> Result<Self> {
-        let name = ArchiveName { transport: "docker-archive", path: PathBuf::from("-"), reference: None };
+        let name = ArchiveName {
+            transport: "docker-archive",
+            path: PathBuf::from("-"),
+            reference: None,
+            more_names: Vec::new(),
+        };
         Self::new(&name, Members::of_file(file))
     }
 

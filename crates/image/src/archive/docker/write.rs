@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Adds one image to an archive. Layers come uncompressed ([`Sink::form`]), so that each is named by its diff_id.
 
+use std::collections::HashSet;
 use std::io::Read;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -41,7 +42,7 @@ impl DockerArchiveSink {
         let open = || {
             name.for_writing()?;
             let mut output = Output::to_file(&name.path)?;
-            let old = match crate::host::exists(&name.path) {
+            let old = match output.joins(&name.path) {
                 false => None,
                 true => Some(Members::at(&name.path).wrap(|| "cannot add to what is there")?),
             };
@@ -191,7 +192,10 @@ impl DockerArchiveSink {
         let layers: Vec<String> = manifest.layers.iter().map(layer_path).collect();
         state.legacy(config, &ids, &layers)?;
         let name = self.name.reference.as_ref().map(|name| name.parse::<Reference>()).transpose()?;
-        let repo_tags = name.map(|name| vec![familiar(&name)]);
+        let mut names: Vec<String> = name.iter().chain(&self.name.more_names).map(familiar).collect();
+        let mut seen = HashSet::new();
+        names.retain(|name| seen.insert(name.clone()));
+        let repo_tags = (!names.is_empty()).then_some(names);
         Ok(Item { config: format!("{}.json", manifest.config.digest.hex()), repo_tags, layers })
     }
 }

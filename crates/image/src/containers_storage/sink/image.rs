@@ -7,7 +7,7 @@ use conex_sys::path::Dir;
 use serde_json::{Map, Value, json};
 
 use super::super::records::{LayerRecord, document_file};
-use super::super::{Area, Share, Storage};
+use super::super::{Area, Share, Storage, remove_temporaries};
 use crate::layout::files::{self, Existing};
 use crate::verify::sha256;
 use crate::{Error, ErrorKind, Result, Wrap};
@@ -37,6 +37,7 @@ impl NewImage<'_> {
         }
         let mut images = storage.images(Share::Nobody)?;
         let dir = files::subdirectory(&images.dir, self.id, 0o700)?;
+        remove_temporaries(&dir)?;
         for (name, bytes) in self.documents {
             put(&dir, &document_file(name), bytes)?;
         }
