@@ -12,7 +12,7 @@ use crate::{Error, ErrorKind, Result};
 
 /// All extended headers of one member together.
 const MAX_EXTENDED: u64 = 1 << 20;
-/// The kernel's limits for a path and for one name in it.
+/// The kernel's limits for a path and for one name in it; a whiteout of a name is longer than it.
 const MAX_PATH: usize = 4096;
 const MAX_NAME: usize = 255;
 
@@ -377,7 +377,9 @@ fn clean_path(raw: &[u8]) -> Result<PathBuf> {
         match component {
             b"" | b"." => continue,
             b".." => return hostile("the path has a .. component"),
-            long if long.len() > MAX_NAME => return hostile("a name is longer than 255 bytes"),
+            long if long.strip_prefix(b".wh.").unwrap_or(long).len() > MAX_NAME => {
+                return hostile("a name is longer than 255 bytes");
+            }
             _ => {}
         }
         if !path.is_empty() {
