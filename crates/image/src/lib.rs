@@ -17,6 +17,7 @@ mod image;
 pub mod layer;
 pub mod layout;
 pub mod manifest;
+pub mod merged;
 pub mod mutate;
 mod section;
 pub mod snapshot;

@@ -18,6 +18,7 @@ use conex_sys::path::Dir;
 use super::blob::Blobs;
 use super::port::INGEST;
 use super::{files, index};
+use crate::transfer::{Silent, Source};
 use crate::verify::sha256;
 use crate::{Error, ErrorKind, Result, Wrap, host};
 
@@ -84,6 +85,14 @@ impl Layout {
         let digest = sha256(bytes);
         self.blobs.put(&digest, bytes)?;
         Ok(Descriptor::new(media_type, digest, bytes.len() as u64))
+    }
+
+    /// Takes a blob over from another place, verified. One that is there stays.
+    pub fn take(&self, blob: &Descriptor, from: &dyn Source) -> Result<()> {
+        match self.blobs.size(&blob.digest)? {
+            Some(_) => Ok(()),
+            None => self.blobs.copy(blob, from, &Silent),
+        }
     }
 
     /// The bytes of an index: a blob, or index.json itself where that is the list of one image's platforms.

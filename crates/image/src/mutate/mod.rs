@@ -7,15 +7,20 @@
 //! ```text
 //!  Image ──► Draft ──configure──► Draft ──append──► Draft ──commit──► config, manifest, (indexes), name
 //! ```
-//! Where an index led to the image, the index is rewritten around it: the images for other platforms stay.
+//! Where an index led to the image, the index is rewritten around it: the images for other platforms stay. What lies
+//! elsewhere than in a layout is changed by way of a [`Scratch`].
 
 mod archive;
 mod commit;
 mod configure;
+mod flatten;
+mod index;
 mod insert;
 mod layer;
 mod rebase;
+mod scratch;
 mod stat;
+mod strip;
 
 use std::collections::BTreeMap;
 
@@ -28,9 +33,13 @@ use crate::{Error, Image, Result};
 
 pub use archive::append_archive;
 pub use configure::{Changes, Clear};
+pub use flatten::flatten;
+pub use index::{IndexDraft, Which, entries_of};
 pub use insert::{Content, insert};
 pub use layer::{LayerWriter, NewLayer};
+pub use scratch::{Edition, Scratch};
 pub use stat::{Step, steps};
+pub use strip::strip;
 
 /// An image that is being changed. Nothing is written before [`Draft::commit`].
 #[derive(Clone, Debug)]

@@ -84,6 +84,35 @@ pub trait Sink: Send + Sync {
     fn describe(&self) -> String;
 }
 
+/// A sink that gets an image without giving it its name: something else will lead to it.
+pub struct Unnamed<'a>(pub &'a dyn Sink);
+
+impl Sink for Unnamed<'_> {
+    fn has_blob(&self, descriptor: &Descriptor) -> Result<bool> {
+        self.0.has_blob(descriptor)
+    }
+
+    fn put_blob(&self, descriptor: &Descriptor, from: &dyn Source, progress: &dyn Progress) -> Result<()> {
+        self.0.put_blob(descriptor, from, progress)
+    }
+
+    fn put_manifest(&self, manifest: &RawManifest) -> Result<()> {
+        self.0.put_manifest(manifest)
+    }
+
+    fn commit(&self, manifest: &RawManifest) -> Result<()> {
+        self.0.put_manifest(manifest)
+    }
+
+    fn form(&self) -> Form {
+        self.0.form()
+    }
+
+    fn describe(&self) -> String {
+        self.0.describe()
+    }
+}
+
 /// Hears how a transfer goes. Called from several threads.
 pub trait Progress: Send + Sync {
     /// A blob begins: `total` bytes, `done` of them there already (resumed).
