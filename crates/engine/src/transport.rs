@@ -146,6 +146,37 @@ impl Location {
         matches!(self, Self::Store(_) | Self::ContainersStorage(_))
     }
 
+    /// Another image at the same place: in the same repository, layout or store.
+    pub fn with_tag(&self, tag: &str) -> Result<Self> {
+        let retagged = |reference: &Reference| -> Result<Reference> {
+            let tag = conex_spec::distribution::reference::check_tag(tag).map(|()| Some(tag.to_owned()));
+            let tag = tag.map_err(|why| Error::new(ErrorKind::Usage, why))?;
+            Ok(Reference { tag, digest: None, ..reference.clone() })
+        };
+        match self {
+            Self::Docker(reference) => Ok(Self::Docker(retagged(reference)?)),
+            Self::Store(name) => Ok(Self::Store(retagged(&name.parse()?)?.canonical())),
+            Self::DockerDaemon(name) => Ok(Self::DockerDaemon(retagged(&name.parse()?)?.canonical())),
+            Self::Oci(LayoutName { path, .. }) => {
+                conex_image::layout::check_name(tag)?;
+                Ok(Self::Oci(LayoutName { path: path.clone(), reference: Some(tag.to_owned()) }))
+            }
+            _ => Err(Error::new(ErrorKind::Usage, "images have no tags at this place")
+                .with_hint("name the new image in full")),
+        }
+    }
+
+    /// Whether both are in one repository, layout or store: what one has the other needs not be given.
+    pub fn is_beside(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Docker(one), Self::Docker(other)) => one.repository() == other.repository(),
+            (Self::Oci(one), Self::Oci(other)) => one.path == other.path,
+            (Self::OciArchive(one), Self::OciArchive(other)) => one.path == other.path,
+            (Self::Store(_), Self::Store(_)) => true,
+            _ => false,
+        }
+    }
+
     /// The directory of a layout.
     pub fn layout(&self) -> Option<&Path> {
         match self {

@@ -149,10 +149,10 @@ fn create(args: &CreateArgs, session: &Session) -> Result<u8, CommandError> {
     Ok(0)
 }
 
-/// umoci's `--image PATH[:TAG]` means a layout.
+/// umoci's `--image PATH[:TAG]` means a layout; `docker://NAME` is conex' addition.
 pub(crate) fn run_as_umoci(args: &UnpackArgs, session: &Session, goal: Goal) -> CommandResult {
     let context = || format!("unpack {}", args.image);
-    let location = Location::parse(&format!("oci:{}", args.image), false).context(context)?;
+    let location = Caller::Umoci.location(&args.image).context(context)?;
     unpack_image(args, &location, session, goal).context(context)
 }
 

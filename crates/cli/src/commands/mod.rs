@@ -12,6 +12,7 @@ pub(crate) mod exec;
 pub(crate) mod form;
 pub(crate) mod image;
 pub(crate) mod images;
+pub(crate) mod index;
 pub(crate) mod inspect;
 pub(crate) mod kill;
 pub(crate) mod layout;
@@ -76,6 +77,7 @@ pub(crate) enum Verb {
     Builder(Box<builder::Args>),
     Bundle(bundle::Args),
     Image(image::Args),
+    Index(index::Args),
     Layout(layout::Args),
     Registry(registry::Args),
     System(system::Args),
@@ -123,6 +125,7 @@ impl Verb {
             Self::Builder(args) => builder::run(&args.verb, session),
             Self::Bundle(args) => bundle::run(args, session),
             Self::Image(args) => image::run(args, session),
+            Self::Index(args) => index::run(args, session),
             Self::Layout(args) => layout::run(args),
             Self::Registry(args) => registry::run(args, session),
             Self::System(args) => system::run(args, session),

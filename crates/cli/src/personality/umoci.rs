@@ -2,7 +2,6 @@
 //! conex as umoci.
 
 use clap::{Parser, Subcommand};
-use conex_engine::transport::Location;
 
 use super::{Tool, session};
 use crate::commands::bundle::{self, Goal};
@@ -76,12 +75,12 @@ impl Tool for Cli {
             Verb::Tag(args) => layout::tag(args, caller),
             Verb::Remove(args) => layout::rm(args, caller),
             Verb::List(args) => layout::list(&args.layout),
-            Verb::Stat(args) => image::stat::run(args, caller),
+            Verb::Stat(args) => image::stat::run(args, &session, caller),
             Verb::Gc(args) => layout::gc(&args.layout),
             Verb::Raw(raw) => match &**raw {
                 Raw::AddLayer(args) => image::append::run(args, &session, caller),
                 Raw::RuntimeConfig(args) => {
-                    let location = Location::parse(&format!("oci:{}", args.image), false)?;
+                    let location = caller.location(&args.image)?;
                     runtime_config::run(args, &location, &session)
                 }
                 Raw::Unpack(args) => bundle::run_as_umoci(args, &session, Goal::Rootfs),

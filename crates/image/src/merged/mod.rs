@@ -21,7 +21,7 @@ use std::path::{Path, PathBuf};
 use conex_spec::{Algorithm, Digest};
 
 use crate::layer::apply::Limits;
-use crate::layer::pass::{pass, stream};
+use crate::layer::pass::{Drain, Feed, pass, stream};
 use crate::layer::tar::{Entry, Kind, Reader};
 use crate::transfer::{Silent, Source};
 use crate::verify::Hasher;
@@ -96,14 +96,15 @@ pub(crate) fn read_layer(
     mut each: impl FnMut(Entry, Data<'_>) -> Result<()> + Send,
 ) -> Result<()> {
     let (descriptor, diff_id) = image.layers().nth(layer).expect("a layer of this image");
-    let walk = |archive: &mut crate::layer::pass::Drain| {
+    let walk = |archive: &mut Drain| {
         let mut reader = Reader::new(archive);
         while let Some(entry) = reader.next_entry()? {
             each(entry, &mut reader.data())?;
         }
         Ok(())
     };
-    let read = pass(descriptor.size, |feed| stream(descriptor, source, &Silent, feed), walk);
+    let fetch = |feed: &mut Feed| stream(descriptor, source, &Silent, &mut |bytes| feed.copy(bytes));
+    let read = pass(descriptor.size, fetch, walk);
     let (found, ()) = read.wrap(|| format!("layer {}", descriptor.digest))?;
     if found != *diff_id {
         let message = format!("layer {}: the content is {found}, not {diff_id}", descriptor.digest);

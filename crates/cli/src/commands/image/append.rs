@@ -3,10 +3,10 @@
 
 use std::path::PathBuf;
 
-use conex_engine::images::layout::Layout;
 use conex_engine::images::mutate::append_archive;
 
-use super::edit_args::{Caller, CompressArgs, HistoryArgs, TargetArgs};
+use super::edit_args::{Caller, CompressArgs, HistoryArgs};
+use super::target::TargetArgs;
 use crate::error::{CommandError, CommandResult, Context as _};
 use crate::session::Session;
 
@@ -34,15 +34,14 @@ pub(crate) fn run(args: &Args, session: &Session, caller: Caller) -> CommandResu
 }
 
 fn add(args: &Args, session: &Session, caller: Caller) -> Result<u8, CommandError> {
-    let (mut draft, place) = args.target.open(caller)?;
-    let layout = Layout::open(&place.layout)?;
-    let compression = args.compress.chosen().unwrap_or_else(|| draft.compression());
+    let mut image = args.target.open(session, caller)?;
+    let compression = args.compress.chosen().unwrap_or_else(|| image.draft.compression());
     let verb = if caller == Caller::Umoci { "raw add-layer" } else { "image append" };
     let note = args.history.note(verb, session, caller)?;
     for archive in &args.archives {
-        let layer = append_archive(&draft, &layout, archive, compression)?;
-        draft.append(layer, note.as_ref());
+        let layer = append_archive(&image.draft, image.layout(), archive, compression)?;
+        image.draft.append(layer, note.as_ref());
     }
-    draft.commit(&layout, &place.name)?;
+    image.commit(session)?;
     Ok(0)
 }

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `conex image config`, `umoci config`
 
-use conex_engine::images::layout::Layout;
 use conex_engine::images::mutate::{Changes, Clear};
 use conex_spec::Timestamp;
 
-use super::edit_args::{Caller, HistoryArgs, TargetArgs};
+use super::edit_args::{Caller, HistoryArgs, pair};
+use super::target::TargetArgs;
 use crate::error::{CommandError, CommandResult, Context as _};
 use crate::session::Session;
 
@@ -94,24 +94,17 @@ pub(crate) struct Args {
     history: HistoryArgs,
 }
 
-fn pair(text: &str) -> Result<(String, String), String> {
-    match text.split_once('=') {
-        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
-        _ => Err(format!("{text:?} is not NAME=VALUE")),
-    }
-}
-
 /// Runs the verb.
 pub(crate) fn run(args: &Args, session: &Session, caller: Caller) -> CommandResult {
     change(args, session, caller).context(|| format!("config {}", args.target.word()))
 }
 
 fn change(args: &Args, session: &Session, caller: Caller) -> Result<u8, CommandError> {
-    let (mut draft, place) = args.target.open(caller)?;
-    changes(args).apply(&mut draft);
+    let mut image = args.target.open(session, caller)?;
+    changes(args).apply(&mut image.draft);
     let verb = if caller == Caller::Umoci { "config" } else { "image config" };
-    draft.note(args.history.note(verb, session, caller)?.as_ref());
-    draft.commit(&Layout::open(&place.layout)?, &place.name)?;
+    image.draft.note(args.history.note(verb, session, caller)?.as_ref());
+    image.commit(session)?;
     Ok(0)
 }
 

@@ -1,15 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What all verbs share that make an image out of another: which one, what the new one is called, what its history says,
-//! how a new layer is stored.
+//! What verbs share that make an image out of another: in whose words they are said, what its history says, how a new layer
+//! is stored. Which image it is and where the new one goes is [`super::target`]'s.
 
 use std::time::SystemTime;
 
 use clap::ValueEnum;
-use conex_engine::images::layout::{LayoutName, LayoutSource};
-use conex_engine::images::mutate::{Draft, Note};
-use conex_engine::images::{self, Image};
+use conex_engine::images;
+use conex_engine::images::layout::LayoutName;
+use conex_engine::images::mutate::Note;
 use conex_spec::Timestamp;
-use conex_spec::image::Platform;
 use conex_spec::image::media_type::Compression;
 
 use crate::error::CommandError;
@@ -18,7 +17,7 @@ use crate::session::Session;
 /// In whose words an image is named, and who is noted in its history.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Caller {
-    /// `oci:PATH[:TAG]`
+    /// `docker://NAME`, `oci:PATH[:TAG]`, …
     Conex,
     /// `PATH[:TAG]`
     Umoci,
@@ -34,12 +33,12 @@ pub(crate) struct Place {
 }
 
 impl Caller {
-    /// Reads `--image`. Without a tag it is `latest`.
+    /// Reads a name in a layout. Without a tag it is `latest`.
     pub(crate) fn place(self, word: &str) -> Result<Place, CommandError> {
         let path = match self {
             Self::Umoci => word,
             Self::Conex => word.strip_prefix("oci:").ok_or_else(|| {
-                CommandError::usage(format!("{word:?}: images are changed in OCI layouts"))
+                CommandError::usage(format!("{word:?}: this verb works on OCI layouts"))
                     .with_hint("write oci:DIRECTORY[:TAG]; `conex copy` brings an image there and back")
             })?,
         };
@@ -55,47 +54,6 @@ impl Caller {
             Self::Umoci => format!("umoci {verb}"),
             Self::Conex => format!("conex {verb}"),
         }
-    }
-}
-
-impl Place {
-    /// The image that has the name.
-    pub(crate) fn image(&self, platform: &Platform) -> Result<Image, CommandError> {
-        let name = LayoutName { path: self.layout.clone(), reference: Some(self.name.clone()) };
-        Ok(Image::load(&LayoutSource::open(&name)?, platform)?)
-    }
-}
-
-/// The image that is changed, and the new one's name.
-#[derive(clap::Args, Clone, Debug)]
-pub(crate) struct TargetArgs {
-    /// The image: oci:DIRECTORY[:TAG] (umoci: DIRECTORY[:TAG])
-    #[arg(long, value_name = "IMAGE")]
-    image: String,
-    /// Give the new image this name in the layout, and leave the old one its own
-    #[arg(long, value_name = "TAG")]
-    tag: Option<String>,
-    /// Where the name stands for several images, the one for this platform: OS/ARCH[/VARIANT]
-    #[arg(long, value_name = "PLATFORM", value_parser = crate::commands::platform::parse_platform)]
-    platform: Option<Platform>,
-}
-
-impl TargetArgs {
-    /// The image as a draft, its layout, and what the result is called.
-    pub(crate) fn open(&self, caller: Caller) -> Result<(Draft, Place), CommandError> {
-        let mut place = caller.place(&self.image)?;
-        let platform = self.platform.clone().unwrap_or_else(Platform::host);
-        let draft = Draft::of(place.image(&platform)?);
-        if let Some(tag) = &self.tag {
-            images::layout::check_name(tag)?;
-            place.name.clone_from(tag);
-        }
-        Ok((draft, place))
-    }
-
-    /// For messages.
-    pub(crate) fn word(&self) -> &str {
-        &self.image
     }
 }
 
@@ -175,5 +133,13 @@ impl CompressArgs {
             Compress::Gzip => Some(Compression::Gzip),
             Compress::Zstd => Some(Compression::Zstd),
         }
+    }
+}
+
+/// `NAME=VALUE`
+pub(crate) fn pair(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err(format!("{text:?} is not NAME=VALUE")),
     }
 }

@@ -4,10 +4,10 @@
 use std::path::{Path, PathBuf};
 
 use conex_engine::images::layer::{apply::Owner, pack};
-use conex_engine::images::layout::Layout;
 use conex_engine::images::mutate::{Content, insert};
 
-use super::edit_args::{Caller, CompressArgs, HistoryArgs, TargetArgs};
+use super::edit_args::{Caller, CompressArgs, HistoryArgs};
+use super::target::TargetArgs;
 use crate::commands::mapping::MapArgs;
 use crate::error::{CommandError, CommandResult, Context as _};
 use crate::session::Session;
@@ -51,16 +51,15 @@ pub(crate) fn run(args: &Args, session: &Session, caller: Caller) -> CommandResu
 
 fn put(args: &Args, session: &Session, caller: Caller) -> Result<u8, CommandError> {
     let (content, target) = content(args)?;
-    let (mut draft, place) = args.target.open(caller)?;
-    let layout = Layout::open(&place.layout)?;
-    let compression = args.compress.chosen().unwrap_or_else(|| draft.compression());
+    let mut image = args.target.open(session, caller)?;
+    let compression = args.compress.chosen().unwrap_or_else(|| image.draft.compression());
     let latest = session.environment.source_date_epoch()?;
     let options =
         pack::Options { owner: owner(args), times: latest.map_or(pack::Times::Kept, pack::Times::AtMost) };
-    let layer = insert(&draft, &layout, &content, target, compression, options)?;
+    let layer = insert(&image.draft, image.layout(), &content, target, compression, options)?;
     let verb = if caller == Caller::Umoci { "insert" } else { "image insert" };
-    draft.append(layer, args.history.note(verb, session, caller)?.as_ref());
-    draft.commit(&layout, &place.name)?;
+    image.draft.append(layer, args.history.note(verb, session, caller)?.as_ref());
+    image.commit(session)?;
     Ok(0)
 }
 

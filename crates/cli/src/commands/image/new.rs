@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `conex image new`, `umoci new`
 
-use conex_engine::images::layout::Layout;
 use conex_engine::images::mutate::Draft;
 use conex_spec::image::Platform;
 
 use super::edit_args::{Caller, now};
+use super::target::Desk;
 use crate::error::{CommandError, CommandResult, Context as _};
-use crate::session::Session;
+use crate::session::{RegistryArgs, Session};
 
 /// Make an image of nothing
 ///
@@ -19,9 +19,12 @@ Examples:
   conex image insert --image oci:images:scratch ./program /bin/program
   conex image config --image oci:images:scratch --config.entrypoint /bin/program")]
 pub(crate) struct Args {
-    /// The image's name: oci:DIRECTORY[:TAG] (umoci: DIRECTORY[:TAG])
+    /// The image's name: docker://NAME, oci:DIRECTORY[:TAG], any place of `conex copy`; else a name in the store
+    /// (umoci: DIRECTORY[:TAG])
     #[arg(long, value_name = "IMAGE")]
     image: String,
+    #[command(flatten)]
+    registry: RegistryArgs,
 }
 
 /// Runs the verb.
@@ -30,8 +33,8 @@ pub(crate) fn run(args: &Args, session: &Session, caller: Caller) -> CommandResu
 }
 
 fn make(args: &Args, session: &Session, caller: Caller) -> Result<u8, CommandError> {
-    let place = caller.place(&args.image)?;
-    let draft = Draft::new(&Platform::host(), now(session)?);
-    draft.commit(&Layout::open(&place.layout)?, &place.name)?;
+    let desk = Desk::open(session, &args.registry, None, &caller.location(&args.image)?)?;
+    Draft::new(&Platform::host(), now(session)?).commit(desk.layout(), desk.name())?;
+    desk.deliver(Vec::new(), session)?;
     Ok(0)
 }

@@ -2,13 +2,13 @@
 //! `conex image stat`, `umoci stat`: an image's history beside its layers, in umoci's columns and JSON.
 
 use conex_engine::images::mutate::{Step, steps};
-use conex_spec::image::Platform;
 use serde_json::{Map, Value, json};
 
 use super::edit_args::Caller;
-use crate::commands::platform::parse_platform;
+use super::target::LookArgs;
 use crate::error::{CommandError, CommandResult, Context as _};
 use crate::output::{self, units};
+use crate::session::Session;
 
 /// Show how an image came about, step by step
 #[derive(clap::Args, Debug)]
@@ -17,25 +17,24 @@ Examples:
   conex image stat --image oci:images:app
   conex image stat --image oci:images:app --json | jq '.history[].layer.size'")]
 pub(crate) struct Args {
-    /// The image: oci:DIRECTORY[:TAG] (umoci: DIRECTORY[:TAG])
+    /// The image: docker://NAME, oci:DIRECTORY[:TAG], any place of `conex copy`; else a name in the store (umoci:
+    /// DIRECTORY[:TAG])
     #[arg(long, value_name = "IMAGE")]
     image: String,
-    /// Where the name stands for several images, the one for this platform: OS/ARCH[/VARIANT]
-    #[arg(long, value_name = "PLATFORM", value_parser = parse_platform)]
-    platform: Option<Platform>,
+    #[command(flatten)]
+    look: LookArgs,
     /// Print JSON
     #[arg(long)]
     json: bool,
 }
 
 /// Runs the verb.
-pub(crate) fn run(args: &Args, caller: Caller) -> CommandResult {
-    show(args, caller).context(|| format!("stat {}", args.image))
+pub(crate) fn run(args: &Args, session: &Session, caller: Caller) -> CommandResult {
+    show(args, session, caller).context(|| format!("stat {}", args.image))
 }
 
-fn show(args: &Args, caller: Caller) -> Result<u8, CommandError> {
-    let platform = args.platform.clone().unwrap_or_else(Platform::host);
-    let image = caller.place(&args.image)?.image(&platform)?;
+fn show(args: &Args, session: &Session, caller: Caller) -> Result<u8, CommandError> {
+    let (image, _) = args.look.open(&args.image, session, caller)?;
     let steps = steps(&image)?;
     if args.json {
         let history: Vec<Value> = steps.iter().map(object).collect();
