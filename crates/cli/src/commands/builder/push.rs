@@ -40,7 +40,8 @@ pub(crate) struct Args {
 
 /// Runs the verb.
 pub(super) fn run(args: &Args, session: &Session) -> CommandResult {
-    let engine = super::engine(session)?;
+    // The copy enters the user namespace: before it, names alone are read.
+    let engine = session.engine()?;
     let context = || format!("push {}", args.image);
     let found = image::find(&engine, &args.image).context(context)?;
     let destination = args.destination.as_deref().unwrap_or(&found.name);
