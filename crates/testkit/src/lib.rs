@@ -27,6 +27,7 @@ pub mod debian;
 pub mod dockerd;
 pub mod effort;
 pub mod fd;
+pub mod hostile;
 pub mod image;
 pub mod inject;
 pub mod leak;
