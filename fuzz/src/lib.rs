@@ -44,6 +44,60 @@ pub fn tar(bytes: &[u8]) {
     }
 }
 
+/// A Containerfile: what is wrong has a place in the file, and so has every instruction; a plan ends.
+pub fn containerfile(bytes: &[u8]) {
+    use conex_build::{containerfile, graph};
+    let text = String::from_utf8_lossy(bytes);
+    let lines = u32::try_from(text.lines().count().max(1)).unwrap_or(u32::MAX);
+    let file = match containerfile::parse(&text) {
+        Ok(file) => file,
+        Err(mistake) => return assert!(mistake.span.line <= lines + 1, "{mistake}"),
+    };
+    for instruction in file.stages.iter().flat_map(|stage| &stage.instructions) {
+        assert!(instruction.span.line <= instruction.span.end_line, "{instruction:?}");
+    }
+    let request = graph::Request {
+        target: None,
+        build_args: std::collections::BTreeMap::new(),
+        target_platform: conex_spec::image::Platform::host(),
+        build_platform: conex_spec::image::Platform::host(),
+        contexts: std::collections::BTreeMap::new(),
+    };
+    let mut bases = graph::Bases::new();
+    while let Ok(graph::Planned::Needs(base, _)) = graph::plan(&file, &request, &bases) {
+        assert!(bases.insert(base, conex_spec::image::ImageConfig::default()).is_none(), "asked for twice");
+    }
+}
+
+/// A word with variables: it has a value or a mistake, and one without special characters is itself.
+pub fn expand(bytes: &[u8]) {
+    use conex_build::containerfile::{Fuel, expand};
+    let text = String::from_utf8_lossy(bytes);
+    let fuel = Fuel::default();
+    let pairs = [("a", "x/y.tar.gz"), ("b", ""), ("HOME", "/root")];
+    let scope: std::collections::BTreeMap<String, String> =
+        pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    let value = expand::word(&text, &scope, expand::Reading { escape: '\\', quotes: true, fuel: &fuel });
+    if !text.contains(['$', '\\', '"', '\'']) {
+        assert_eq!(value.map(|value| value.text).as_deref(), Ok(text.as_ref()));
+    }
+}
+
+/// An ignore file and a path, divided by the first NUL: a last line that is the path itself takes it back.
+pub fn ignore(bytes: &[u8]) {
+    use conex_build::ignore::Ignore;
+    let text = String::from_utf8_lossy(bytes);
+    let (patterns, path) = text.split_once('\0').unwrap_or((&text, "a/b"));
+    let path: String = path.chars().filter(|c| c.is_alphanumeric() || *c == '/').collect();
+    let path = path.split('/').filter(|part| !part.is_empty()).collect::<Vec<_>>().join("/");
+    let Ok(ignore) = Ignore::parse(patterns) else { return };
+    let _ = ignore.ignores(&path);
+    if !path.is_empty() {
+        let taken_back = Ignore::parse(&format!("{patterns}\n!{path}")).expect("one plain line more");
+        assert!(!taken_back.ignores(&path), "{patterns:?} {path:?}");
+    }
+}
+
 /// A layer on disk: nothing outside its directory changes.
 pub fn layer(bytes: &[u8]) {
     let scratch = tempfile::tempdir().expect("a temporary directory");
@@ -272,6 +326,21 @@ mod tests {
     #[test]
     fn smoke_manifest() {
         drive("manifest", manifest, 10_000);
+    }
+
+    #[test]
+    fn smoke_containerfile() {
+        drive("containerfile", containerfile, 3_000);
+    }
+
+    #[test]
+    fn smoke_expand() {
+        drive("expand", expand, 20_000);
+    }
+
+    #[test]
+    fn smoke_ignore() {
+        drive("ignore", ignore, 20_000);
     }
 
     #[test]

@@ -9,6 +9,7 @@
 //!  write: configuration ─► manifest ─► name (the caller's business)
 //! ```
 
+use std::collections::BTreeMap;
 use std::time::SystemTime;
 
 use conex_engine::Engine;
@@ -77,20 +78,31 @@ pub fn commit(engine: &Engine, held: &mut Held, options: &CommitOptions) -> Resu
     if options.omit_history {
         config.history.clear();
     }
+    write(&store, &config, &layers, options.format, &held.record.annotations)
+}
+
+/// An image of layers that are in the store. Annotations are image-spec's only.
+pub(crate) fn write(
+    store: &Store,
+    config: &ImageConfig,
+    layers: &[Descriptor],
+    format: Format,
+    annotations: &BTreeMap<String, String>,
+) -> Result<Committed> {
     let manifest = Manifest {
         schema_version: 2,
-        media_type: Some(manifest_type(options.format).to_owned()),
+        media_type: Some(manifest_type(format).to_owned()),
         artifact_type: None,
-        config: put_config(&store, &config, options.format)?,
-        layers: layers.iter().map(|layer| in_format(layer, options.format)).collect::<Result<_>>()?,
+        config: put_config(store, config, format)?,
+        layers: layers.iter().map(|layer| in_format(layer, format)).collect::<Result<_>>()?,
         subject: None,
-        annotations: match options.format {
-            Format::Oci => held.record.annotations.clone(),
+        annotations: match format {
+            Format::Oci => annotations.clone(),
             Format::Docker => Default::default(),
         },
     };
     let id = manifest.config.digest.clone();
-    let raw = verified(serde_json::to_vec(&manifest)?, manifest_type(options.format), None)?;
+    let raw = verified(serde_json::to_vec(&manifest)?, manifest_type(format), None)?;
     store.put_manifest(&raw)?;
     Ok(Committed { manifest: raw, id })
 }

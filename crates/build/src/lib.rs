@@ -16,6 +16,7 @@ pub mod commit;
 pub mod container;
 pub mod containerfile;
 pub mod copy;
+pub mod execute;
 pub mod glob;
 pub mod graph;
 pub mod ignore;

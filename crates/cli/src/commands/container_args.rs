@@ -126,10 +126,21 @@ struct ResourceArgs {
 
 /// `--pull`
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Pull {
+pub(super) enum Pull {
     Missing,
     Always,
     Never,
+}
+
+impl Pull {
+    /// In the engine's words.
+    pub(super) fn policy(self) -> PullPolicy {
+        match self {
+            Self::Missing => PullPolicy::Missing,
+            Self::Always => PullPolicy::Always,
+            Self::Never => PullPolicy::Never,
+        }
+    }
 }
 
 impl ContainerArgs {
@@ -161,14 +172,10 @@ impl ContainerArgs {
         quiet: bool,
     ) -> Result<Options, CommandError> {
         let mut options = self.typed(session)?;
-        let policy = match self.pull {
-            Pull::Missing => PullPolicy::Missing,
-            Pull::Always => PullPolicy::Always,
-            Pull::Never => PullPolicy::Never,
-        };
         let platform = self.platform.clone().unwrap_or_else(Platform::host);
         let progress = session.progress(quiet);
-        options.image = image::ensure(engine, self.image(), policy, &platform, progress.as_ref())?;
+        options.image =
+            image::ensure(engine, self.image(), self.pull.policy(), &platform, progress.as_ref())?;
         Ok(options)
     }
 

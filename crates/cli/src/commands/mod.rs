@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The verbs: one file each, with its arguments (whose comments are its help) and what it does with them.
 
+pub(crate) mod build;
 pub(crate) mod builder;
 pub(crate) mod bundle;
 pub(crate) mod completions;
@@ -62,6 +63,7 @@ pub(crate) enum Verb {
     Create(Box<create::Args>),
     Start(start::Args),
     Wait(wait::Args),
+    Build(Box<build::Args>),
     Pull(pull::Args),
     Images(images::Args),
     Rmi(rmi::Args),
@@ -110,6 +112,7 @@ impl Verb {
             Self::Create(args) => create::run(args, session),
             Self::Start(args) => start::run(args, session),
             Self::Wait(args) => wait::run(args, session),
+            Self::Build(args) => build::run(args, session),
             Self::Pull(args) => pull::run(args, session),
             Self::Images(args) => images::run(args, session),
             Self::Rmi(args) => rmi::run(args, session),

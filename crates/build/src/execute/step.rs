@@ -1,0 +1,199 @@
+// SPDX-License-Identifier: Apache-2.0
+//! One node: its inputs' values to its own.
+
+use std::path::{Path, PathBuf};
+
+use conex_engine::image::find;
+use conex_image::snapshot::Snapshot;
+use conex_sys::path::Root;
+
+use super::cache::key;
+use super::copy;
+use super::files::{Content, Origin, Owners};
+use super::schedule::Values;
+use super::{Build, Layer, Stopped, Value};
+use crate::container::Tree;
+use crate::graph::{self, Base, Node, NodeId, Source, Step};
+use crate::ignore::Ignore;
+use crate::{Error, ErrorKind, Result, Wrap as _};
+
+impl Build<'_> {
+    /// The value, and whether it was there before.
+    pub(super) fn node(
+        &self,
+        id: NodeId,
+        node: &Node,
+        values: &Values,
+    ) -> std::result::Result<(Value, bool), Stopped> {
+        let at = |error: Error| Stopped::At(id, error);
+        let below = node.step.inputs().first().and_then(|input| values[*input].clone());
+        let below = below.map(|value| value.layers.clone()).unwrap_or_default();
+        match &node.step {
+            Step::Scratch => Ok((Value { layers: Vec::new(), outside: None, added: false }, true)),
+            Step::Image(base) => Ok((self.base(base).map_err(at)?, true)),
+            Step::Context(name) => Ok((self.outside(name.as_ref()).map_err(at)?, true)),
+            step => {
+                let content = self.content(id, step, values).map_err(at)?;
+                let key = key(&below, step, &content);
+                if let Some(layer) = self.recall(&key).map_err(at)? {
+                    return Ok((with(below, layer), true));
+                }
+                let layer = self.perform(id, step, &below, values)?;
+                self.remember(&key, layer.as_ref()).map_err(at)?;
+                Ok((with(below, layer), false))
+            }
+        }
+    }
+
+    fn base(&self, base: &Base) -> Result<Value> {
+        let found = find(self.engine, &base.name)?;
+        let snapshot = self.store.snapshot(&found.image)?;
+        let layers = found.image.layers().zip(snapshot.lower.iter().rev());
+        let layers = layers.map(|((descriptor, diff_id), path)| Layer {
+            descriptor: descriptor.clone(),
+            diff_id: diff_id.clone(),
+            path: path.clone(),
+        });
+        Ok(Value { layers: layers.collect(), outside: None, added: false })
+    }
+
+    fn outside(&self, name: Option<&String>) -> Result<Value> {
+        let path = self.options.contexts.get(&name.cloned()).cloned();
+        let path = path.ok_or_else(|| {
+            Error::new(ErrorKind::Usage, "there is no build context")
+                .with_hint("name a directory: conex build DIRECTORY")
+        })?;
+        Ok(Value { layers: Vec::new(), outside: Some(path), added: false })
+    }
+
+    /// What the step takes from elsewhere, hashed.
+    fn content(&self, id: NodeId, step: &Step, values: &Values) -> Result<Content> {
+        let mut content = Content::default();
+        match step {
+            Step::Copy(step) => {
+                if let Some(from) = step.from {
+                    self.with_origin(id, from, values, |origin| hash_sources(step, origin, &mut content))?;
+                }
+            }
+            Step::Run(run) => {
+                for (mount, from) in &run.mounts {
+                    let Some(from) = *from else { continue };
+                    let source = super::run::source(mount);
+                    self.with_origin(id, from, values, |origin| {
+                        hash(origin, source, &Ignore::default(), &mut content)
+                    })?;
+                }
+            }
+            _ => {}
+        }
+        Ok(content)
+    }
+
+    /// The tree of a value, as something to take files from.
+    pub(super) fn with_origin<T: Send>(
+        &self,
+        id: NodeId,
+        from: NodeId,
+        values: &Values,
+        work: impl FnOnce(&Origin) -> Result<T> + Send,
+    ) -> Result<T> {
+        let value =
+            values[from].clone().ok_or_else(|| Error::new(ErrorKind::State, "an input is missing"))?;
+        if let Some(path) = &value.outside {
+            let is_main = self.options.contexts.get(&None) == Some(path);
+            let ignore = if is_main { self.options.ignore.clone() } else { Ignore::default() };
+            return work(&Origin { root: Root::open_host(path)?, ignore, owners: Owners::Root });
+        }
+        let tree = self.tree(&format!("{id}-from-{from}"), &value.layers)?;
+        let result = tree.with_root(|merged| {
+            work(&Origin { root: Root::open_host(merged)?, ignore: Ignore::default(), owners: Owners::Kept })
+        });
+        crate::container::remove_tree(&tree.path)?;
+        result
+    }
+
+    /// A place to work in, on top of some layers.
+    pub(super) fn tree(&self, name: &str, layers: &[Layer]) -> Result<Tree> {
+        let path: PathBuf = self.work.path().join(name);
+        crate::container::remove_tree(&path)?;
+        std::fs::create_dir(&path).wrap(|| format!("make {}", path.display()))?;
+        let tree = Tree { path, snapshot: self.snapshot(layers) };
+        tree.prepare()?;
+        Ok(tree)
+    }
+
+    fn snapshot(&self, layers: &[Layer]) -> Snapshot {
+        Snapshot {
+            lower: layers.iter().rev().map(|layer| layer.path.clone()).collect(),
+            userxattr: !conex_engine::userns::is_initial(),
+        }
+    }
+
+    /// Does the step; the layer that it made.
+    fn perform(
+        &self,
+        id: NodeId,
+        step: &Step,
+        below: &[Layer],
+        values: &Values,
+    ) -> std::result::Result<Option<Layer>, Stopped> {
+        let at = |error: Error| Stopped::At(id, error);
+        let tree = self.tree(&id.to_string(), below).map_err(at)?;
+        let changed = match step {
+            Step::Run(run) => {
+                let status = self.run(id, run, &tree, values).map_err(at)?;
+                if status != 0 {
+                    return Err(Stopped::Command(id, status));
+                }
+                true
+            }
+            Step::Copy(step) => self.copy(id, step, &tree, values).map(|()| true).map_err(at)?,
+            Step::Directory(step) => tree.with_root(|merged| copy::workdir(step, merged)).map_err(at)?,
+            Step::Scratch | Step::Image(_) | Step::Context(_) => false,
+        };
+        let layer = changed.then(|| self.seal(&tree)).transpose().map_err(at)?;
+        crate::container::remove_tree(&tree.path).map_err(at)?;
+        Ok(layer)
+    }
+
+    pub(super) fn seal(&self, tree: &Tree) -> Result<Layer> {
+        let made = tree.describe(&self.store, self.options.times)?;
+        tree.adopt(&self.store, &made)?;
+        Ok(self.layer(&made))
+    }
+
+    fn copy(&self, id: NodeId, step: &graph::Copy, tree: &Tree, values: &Values) -> Result<()> {
+        match step.from {
+            None => tree.with_root(|merged| copy::copy(step, None, merged)),
+            Some(from) => self.with_origin(id, from, values, |origin| {
+                tree.with_root(|merged| copy::copy(step, Some(origin), merged))
+            }),
+        }
+    }
+}
+
+/// One layer more, if there is one.
+fn with(mut layers: Vec<Layer>, layer: Option<Layer>) -> Value {
+    let added = layer.is_some();
+    layers.extend(layer);
+    Value { layers, outside: None, added }
+}
+
+fn hash_sources(step: &graph::Copy, origin: &Origin, content: &mut Content) -> Result<()> {
+    let exclude = copy::exclude(step)?;
+    for source in &step.sources {
+        if let Source::Path(path) = source {
+            hash(origin, path, &exclude, content)?;
+        }
+    }
+    Ok(())
+}
+
+fn hash(origin: &Origin, source: &str, exclude: &Ignore, content: &mut Content) -> Result<()> {
+    for selected in origin.select(source)? {
+        let name = selected.path.file_name().map(Path::new).unwrap_or(Path::new(""));
+        content.add(&name.to_string_lossy());
+        origin.walk(&selected, exclude, &mut |visit| content.file(visit, origin.owners))?;
+    }
+    Ok(())
+}
