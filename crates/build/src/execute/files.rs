@@ -195,7 +195,8 @@ impl Walk<'_> {
             true => pending.push((place.below.clone(), dir.try_clone()?, name.clone(), *stat)),
             false => self.tell(dir, name, stat, place, pending)?,
         }
-        let here = dir.open_dir(name)?;
+        // The origin itself has no name.
+        let here = if name == "." { dir.reopen()? } else { dir.open_dir(name)? };
         let mut names: Vec<OsString> = here.entries()?.into_iter().map(|entry| entry.name).collect();
         names.sort();
         for name in names {
