@@ -199,6 +199,46 @@ fn root_killed_at_any_call_on_cgroup2_a_container_is_deleted_by_force() {
     sandbox.finish();
 }
 
+/// The mounts of such a container are the host's, and outlive whoever made them.
+#[test]
+fn root_killed_at_any_call_a_container_in_the_hosts_mount_namespace_leaves_no_mount() {
+    needs!(require::root());
+    let sandbox = Sandbox::new();
+    let mut bundle = needs!(bundle(&sandbox, false));
+    bundle.change(|config| {
+        let namespaces = config["linux"]["namespaces"].as_array_mut().expect("a list");
+        namespaces.retain(|one| one["type"] != "mount");
+        config["linux"]["maskedPaths"] = json!([]);
+        config["linux"]["readonlyPaths"] = json!([]);
+    });
+    let mut scene = needs!(Scene::new(&sandbox));
+    let verbs = [VERBS[0], VERBS[1], VERBS[2], VERBS[6], VERBS[7]];
+    let (mut kills, mut seen) = (0, 0);
+    for (verb, before, few) in verbs {
+        let id = scene.next_id();
+        scene.prepare(&id, before);
+        let points = scene.injector.points(&scene.verb(&with_id(verb, &id)));
+        scene.delete(&id, verb);
+        for point in sample(&points, few) {
+            let id = scene.next_id();
+            scene.prepare(&id, before);
+            kills += usize::from(scene.injector.run(&scene.verb(&with_id(verb, &id)), point, Fault::Kill).0);
+            seen += mounts_below(&bundle.path);
+            let at = format!("{verb} killed at {point:?}");
+            scene.delete(&id, &at);
+            assert_eq!(mounts_below(&bundle.path), 0, "{at}");
+        }
+    }
+    tell(&format!("killed {kills} times, {seen} mounts seen and taken away"));
+    assert!(kills > 20 && seen > 20, "killed only {kills} times, {seen} mounts");
+    sandbox.finish();
+}
+
+fn mounts_below(bundle: &Path) -> usize {
+    let table = fs::read_to_string("/proc/self/mountinfo").expect("read mountinfo");
+    table.lines().filter(|line| line.contains(&format!(" {}/", bundle.display()))).count()
+}
+
 /// Calls that can fail in real life, by their numbers on x86-64, and how.
 const FAILURES: [(&[i64], &[i32]); 9] = [
     // read write pread64 fsync ftruncate getdents64 statx newfstatat: EIO ENOSPC

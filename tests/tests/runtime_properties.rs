@@ -82,6 +82,11 @@ fn root_memory_policies() {
     assert!(output.stderr.contains("/linux/memoryPolicy/flags/0: invalid memory policy flag: "), "{output}");
     sandbox.finish();
     let sandbox = Sandbox::new();
+    let policy = json!({ "nodes": "0" });
+    let output = needs!(inside(&sandbox, "true", |config| config["linux"]["memoryPolicy"] = policy)).exits(1);
+    assert!(output.stderr.contains("/linux/memoryPolicy: invalid memory policy mode: missing"), "{output}");
+    sandbox.finish();
+    let sandbox = Sandbox::new();
     let policy = json!({ "mode": "MPOL_BIND", "nodes": "0-x" });
     let output = needs!(inside(&sandbox, "true", |config| config["linux"]["memoryPolicy"] = policy)).exits(1);
     assert!(

@@ -35,8 +35,14 @@ fn root_a_user_with_one_id_runs_and_enters_a_container() {
     let runtime = |words: &[&str]| user.runtime(words).run();
 
     runtime(&["create", "early"]).success();
-    let refused = runtime(&["exec", "early", "true"]).exits(255).stderr;
-    assert!(refused.contains("has not been started: start it first"), "{refused}");
+    // Who comes in sees the process that waits, and nothing of the host through it.
+    let script = "tr '\\0' ' ' < /proc/1/cmdline | grep -c sleep; readlink /proc/1/exe; \
+                  for fd in /proc/1/fd/*; do [ -e $fd/self/exe ] && echo a procfs; [ -S $fd ] && echo a socket; done; \
+                  for fd in 0 1 2 3 4 5 6 7 8 9; do ls /proc/1/fd/$fd/..; done 2>/dev/null | grep -x early; echo end";
+    let seen = runtime(&["exec", "early", "sh", "-c", script]).success().stdout;
+    assert!(seen.ends_with("\nend\n"), "{seen}");
+    assert!(!seen.contains("procfs") && !seen.contains("socket") && !seen.contains("early"), "{seen}");
+    runtime(&["start", "early"]).success();
     runtime(&["delete", "--force", "early"]).success();
 
     runtime(&["run", "-d", "web"]).success();

@@ -4,6 +4,7 @@
 use std::fs;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use conex_testkit::bundle::Bundle;
@@ -77,6 +78,52 @@ fn every_verb_explains_itself_and_wrong_words_are_told() {
     sandbox.runtime(["--log-level", "loud", "list"]).run().exits(1).says("unknown log-level");
     for verb in ["checkpoint", "restore"] {
         sandbox.runtime([verb, "--image-path", "x", "a"]).run().exits(1).says("is not there yet");
+    }
+    sandbox.finish();
+}
+
+/// A full disk is told; a reader who has seen enough (`| head -1`) is none to complain to.
+#[test]
+fn what_cannot_be_written_is_an_error() {
+    let sandbox = Sandbox::new();
+    fs::create_dir_all(sandbox.path("run/runtime")).unwrap();
+    let full = || fs::File::options().write(true).open("/dev/full").unwrap();
+    let closed = || std::io::pipe().unwrap().1;
+    let own: [&[&str]; 6] = [
+        &["--help"],
+        &["--version"],
+        &["state", "--help"],
+        &["features"],
+        &["list", "-f", "json"],
+        &["state"],
+    ];
+    let told = |mut command: Command, wanted: bool| {
+        let output = command.stderr(Stdio::piped()).spawn().unwrap().wait_with_output().unwrap();
+        let words = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.success(), !wanted, "{command:?}: {words}");
+        assert_eq!(
+            words.contains("No space left on device") || words.contains("no space left"),
+            wanted,
+            "{words}"
+        );
+    };
+    for words in own {
+        let mut command = sandbox.runtime(words);
+        command.stdout(full());
+        told(command, true);
+        if words != ["state"] {
+            let mut command = sandbox.runtime(words);
+            command.stdout(closed());
+            told(command, false);
+        }
+    }
+    for words in [&["--help"][..], &["--version"], &["run", "--help"], &["images"]] {
+        let mut command = sandbox.conex(words);
+        command.stdout(full());
+        told(command, true);
+        let mut command = sandbox.conex(words);
+        command.stdout(closed());
+        told(command, false);
     }
     sandbox.finish();
 }

@@ -31,7 +31,7 @@ use serde::Serialize;
 
 use crate::cgroup::Cgroup;
 use crate::record::{self, Record};
-use crate::{Error, ErrorKind, Result, Wrap, resctrl};
+use crate::{Error, ErrorKind, Result, Wrap, host_root, resctrl};
 
 /// How long a killed process may take to end. More is a stuck kernel, or a cgroup above that somebody has frozen.
 const PATIENCE_MS: u32 = 10_000;
@@ -350,6 +350,9 @@ impl Container {
         }
         if is_ours && !vanished {
             cgroup.remove().wrap(|| "remove the cgroup")?;
+        }
+        if let Some(root) = &self.record.conex.root_mount {
+            host_root::unmount(root).wrap(|| "unmount the root filesystem")?;
         }
         resctrl::remove(&self.record)?;
         remove_directory(&self.directory).wrap(|| format!("remove {}", self.directory.display()))

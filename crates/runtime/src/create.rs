@@ -21,13 +21,15 @@ use crate::cgroup::{self, Cgroup, Layout, Unit};
 use crate::cli::{self, Runtime};
 use crate::container::Container;
 use crate::hooks::{self, Moment};
-use crate::init::{self, Inherited};
+use crate::init::{self, Inherited, Way};
 use crate::launch::{self, Birth, Join, Place};
 use crate::plan::{AfterClone, Host, IdMaps, MapWriter, Plan, Question, Request, Step, plan};
 use crate::resctrl::Resctrl;
 use crate::sync::{Channel, Message};
 use crate::trace::Trace;
-use crate::{Error, ErrorKind, Result, Wrap, agent, bundle, console, delete, resctrl, sources, sysctl};
+use crate::{
+    Error, ErrorKind, Result, Wrap, agent, bundle, console, delete, host_root, resctrl, sources, sysctl,
+};
 
 /// What `create` and `run` are asked for. All paths are absolute.
 #[derive(Clone, Debug, Default)]
@@ -180,18 +182,20 @@ fn make(
     let (console, inside) = console::ends(plan, options.console_socket.as_deref())?;
     let joins_user_namespace = plan.join.iter().any(|one| one.kind == NamespaceKind::User);
     let last_words = plan.start_is_watched().then(|| container.make_last_words()).transpose()?;
+    let sources = sources::open_all(plan, trace)?;
+    host_root::record(container, plan, &sources)?;
     let inherited = Inherited {
         start: Some(start),
         last_words,
         console: inside,
         entrance: cgroup.entrance().wrap(|| UNAPPLIED)?,
-        sources: sources::open_all(plan, trace)?,
+        sources,
         proc: Procfs::of_host()?,
         state: container.state(Status::Creating),
         stays_dumpable: plan.id_maps.is_some() && credentials::effective_user() != 0,
         ignored: signal::ignored(),
         becomes_root: plan.id_maps.is_some() || joins_user_namespace,
-        enters_root: false,
+        way: Way::Makes,
         clock: trace.clock(),
     };
     let join = plan.join.iter().map(|one| launch::open_namespace(&one.path, one.kind));

@@ -53,7 +53,7 @@ pub(crate) fn events(
     runtime: &Runtime,
     id: &str,
     interval: Duration,
-    tell: impl Fn(&str) -> bool,
+    tell: impl Fn(&str) -> Result<bool>,
 ) -> Result<()> {
     let container = open(runtime, id)?;
     let mut watch = container.cgroup().watch_oom()?;
@@ -67,7 +67,7 @@ pub(crate) fn events(
         let told = ready.get(1).is_some_and(|events| !events.is_empty());
         if let Some(watch) = watch.as_mut().filter(|_| told)
             && watch.happened()?
-            && !tell(&line(&Event { kind: "oom", id, data: None })?)
+            && !tell(&line(&Event { kind: "oom", id, data: None })?)?
         {
             return Ok(());
         }
@@ -76,7 +76,7 @@ pub(crate) fn events(
         }
         if Instant::now() >= next {
             next += interval;
-            if !tell(&reading(&container)?) {
+            if !tell(&reading(&container)?)? {
                 return Ok(());
             }
         }

@@ -176,7 +176,7 @@ fn enter(
             None => cgroup.entrance().wrap(|| "cgroup")?,
         },
         clock: entry.trace.clock(),
-        ..Inherited::entering(container, config)?
+        ..Inherited::entering(container, config, target.as_fd())?
     };
     let birth = Birth {
         join: Join::Process(target, flags),
@@ -278,7 +278,7 @@ pub(crate) fn namespaces_of(container: &Container, config: &Config) -> Result<u6
     let pid = container.record.init_process_pid;
     let differs = |kind: NamespaceKind| -> Result<bool> {
         let name = kind.proc_name();
-        let theirs = std::fs::read_link(format!("/proc/{pid}/ns/{name}")).map_err(not_to_be_entered)?;
+        let theirs = std::fs::read_link(format!("/proc/{pid}/ns/{name}")).wrap(|| "container not running")?;
         Ok(theirs != std::fs::read_link(format!("/proc/self/ns/{name}"))?)
     };
     let mut flags = 0;
@@ -288,15 +288,6 @@ pub(crate) fn namespaces_of(container: &Container, config: &Config) -> Result<u6
         }
     }
     Ok(flags)
-}
-
-/// Until it executes its program, nobody without the host's privileges can look into the first process.
-fn not_to_be_entered(error: std::io::Error) -> Error {
-    if error.kind() == std::io::ErrorKind::PermissionDenied {
-        let what = "an ordinary user cannot enter a container that has not been started: start it first";
-        return Error::new(ErrorKind::State, what);
-    }
-    Error::from(error).wrap("container not running")
 }
 
 fn raise(

@@ -23,6 +23,7 @@ mod exec;
 pub mod features;
 mod foreground;
 mod hooks;
+mod host_root;
 mod init;
 mod interfaces;
 mod kill;

@@ -14,7 +14,7 @@
 use std::os::fd::AsFd;
 use std::path::Path;
 
-use conex_spec::runtime::{Config, Mount, Violation, validate_destinations, validate_mounts};
+use conex_spec::runtime::{Config, Mount, Status, Violation, validate_destinations, validate_mounts};
 use conex_sys::process;
 
 use crate::cli::Runtime;
@@ -49,6 +49,10 @@ fn read(
     rules: fn(&Vec<Mount>) -> Vec<Violation>,
 ) -> Result<(Container, Config, Vec<Mount>)> {
     let container = Container::open(&runtime.root, id)?;
+    if container.status()? == Status::Creating {
+        // Its init may still see the host's root.
+        return Err(Error::new(ErrorKind::State, "cannot mount in a container that is still being created"));
+    }
     let config = container.config()?;
     Ok((container, config, bundle::load_mounts(file, rules)?))
 }
@@ -57,7 +61,7 @@ fn read(
 fn walk(container: &Container, config: &Config, plan: &Plan) -> Result<()> {
     let target = container.init()?.ok_or_else(|| Error::new(ErrorKind::State, "container not running"))?;
     let sources = sources::open_all(plan, &Trace::default())?;
-    let inherited = Inherited { sources, ..Inherited::entering(container, config)? };
+    let inherited = Inherited { sources, ..Inherited::entering(container, config, target.as_fd())? };
     let birth = Birth {
         join: Join::Process(target, exec::namespaces_of(container, config)?),
         undumpable: true,

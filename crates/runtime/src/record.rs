@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::cgroup::UnitRecord;
+pub use crate::host_root::RecordedMount;
 
 /// The version of the keys that are this runtime's own.
 pub(crate) const FORMAT: u32 = 1;
@@ -47,6 +48,9 @@ pub struct Own {
     pub unit: Option<UnitRecord>,
     /// Directories above the cgroup's that were not there, the lowest first. Written before they are made.
     pub cgroup_parents: Vec<String>,
+    /// Without a mount namespace: the container's tree on the host. Written before it is mounted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub root_mount: Option<RecordedMount>,
     /// The group at `intel_rdt_path` was made for it.
     pub owns_resctrl: bool,
 }

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 use conex_runtime::cgroup::{Driver, Hierarchy, Layout, Version};
 use conex_runtime::plan::{Host, Plan, PlanError, Request, plan};
-use conex_spec::runtime::{Config, read, validate};
+use conex_spec::runtime::{Config, Namespace, NamespaceKind, RootfsPropagation, read, validate};
 
 fn golden(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name)
@@ -141,12 +141,22 @@ fn nothing_but_a_process_and_its_mounts() {
 }
 
 #[test]
-fn without_mounts_of_its_own_there_is_no_root() {
+fn without_mounts_of_its_own_the_hosts_are_added_to_and_otherwise_left_alone() {
     let mut config = config("bare");
-    config.linux = None;
-    let refused =
-        plan(&config, &request(), &root_host()).expect_err("the host's mount table is not to be changed");
-    assert!(refused.to_string().contains("mount namespace"), "{refused}");
+    let linux = config.linux.as_mut().unwrap();
+    linux.namespaces.clear();
+    linux.rootfs_propagation = RootfsPropagation::RecursiveShared;
+    // Moving the root over / is for namespaces of one's own.
+    let request = Request { no_pivot: true, ..request() };
+    assert_golden("bare-on-host", plan(&config, &request, &root_host()));
+    config
+        .linux
+        .as_mut()
+        .unwrap()
+        .namespaces
+        .push(Namespace { kind: NamespaceKind::User, path: "/u".into() });
+    let refused = plan(&config, &request, &root_host()).expect_err("no right to the host's mounts");
+    assert!(refused.to_string().contains("from another user namespace"), "{refused}");
 }
 
 #[test]

@@ -343,6 +343,27 @@ pub fn open_parent(directory: BorrowedFd<'_>) -> Result<OwnedFd> {
         .call(|| format!("openat({}, \"..\", O_PATH|O_DIRECTORY)", show(&directory)))
 }
 
+/// The numbers of the mount that a descriptor is on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// As in `/proc/PID/mountinfo`; given anew once the mount is gone.
+    pub id: u64,
+    /// Never given again until the machine boots. KERNEL(6.8): 0 before.
+    pub unique_id: u64,
+}
+
+/// statx(2), `STATX_MNT_ID` and `STATX_MNT_ID_UNIQUE`. A detached mount keeps its numbers when it is attached.
+pub fn identity(at: BorrowedFd<'_>) -> Result<Identity> {
+    use rustix::fs::{AtFlags, StatxFlags};
+    const UNIQUE: StatxFlags = StatxFlags::from_bits_retain(0x4000);
+    let number = |wanted: StatxFlags| {
+        let answer = rustix::fs::statx(at, "", AtFlags::EMPTY_PATH, wanted)
+            .call(|| format!("statx({}, {wanted:?})", show(&at)))?;
+        Ok(if answer.stx_mask & wanted.bits() == 0 { 0 } else { answer.stx_mnt_id })
+    };
+    Ok(Identity { id: number(StatxFlags::MNT_ID)?, unique_id: number(UNIQUE)? })
+}
+
 /// Whether something lies on a procfs.
 pub fn is_procfs(at: BorrowedFd<'_>) -> Result<bool> {
     let kind = rustix::fs::fstatfs(at).call(|| format!("fstatfs({})", show(&at)))?.f_type;

@@ -233,6 +233,12 @@ pub fn set_undumpable() -> Result<()> {
     set_dumpable_behavior(DumpableBehavior::NotDumpable).call(|| "prctl(PR_SET_DUMPABLE, 0)".to_owned())
 }
 
+/// Takes that back.
+pub fn set_dumpable() -> Result<()> {
+    use rustix::process::{DumpableBehavior, set_dumpable_behavior};
+    set_dumpable_behavior(DumpableBehavior::Dumpable).call(|| "prctl(PR_SET_DUMPABLE, 1)".to_owned())
+}
+
 /// Dies with its parent; `None` lives on.
 pub fn set_parent_death_signal(signal: Option<i32>) -> Result<()> {
     prctl(libc::PR_SET_PDEATHSIG, signal.unwrap_or_default(), "PR_SET_PDEATHSIG")

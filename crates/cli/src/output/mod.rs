@@ -15,7 +15,12 @@ use crate::error::{CommandError, CommandResult};
 /// Writes to stdout. A reader that has gone away (`conex ps | head -1`) ends the program quietly, as everywhere.
 pub(crate) fn print(text: &str) -> Result<(), CommandError> {
     let mut out = std::io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+    written(out.write_all(text.as_bytes()).and_then(|()| out.flush()))
+}
+
+/// What has come of writing to stdout.
+pub(crate) fn written(outcome: std::io::Result<()>) -> Result<(), CommandError> {
+    match outcome {
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => std::process::exit(0),
         result => result.map_err(|error| CommandError::tool(format!("write to stdout: {error}"))),
     }

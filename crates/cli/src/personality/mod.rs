@@ -89,10 +89,10 @@ fn definition<T: Tool>() -> Command {
 fn parse<P: Parser>(command: Command, words: Vec<OsString>, manner: Manner) -> Result<P, CommandResult> {
     let parsed = command.try_get_matches_from(words).and_then(|matches| P::from_arg_matches(&matches));
     parsed.map_err(|error| {
-        // Nobody to tell if even this cannot be written.
-        let _closed = error.print();
+        let printed = error.print();
         match error.kind() {
-            ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Ok(0),
+            ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => output::written(printed).map(|()| 0),
+            // Nobody to tell if even this cannot be written.
             _ => Ok(CommandError::usage("").exit_code(manner)),
         }
     })

@@ -71,10 +71,10 @@ impl Call {
 
     /// Does it. An error comes with the log that it belongs to.
     pub(super) fn run(self, arguments: &[OsString]) -> std::result::Result<i32, (Log, Error)> {
-        match &self.task {
-            Task::Version => print(&version(self.name)),
-            Task::Overview => print(&overview(self.name)),
-            Task::Help(verb) => print(&help(self.name, verb)),
+        let text = match &self.task {
+            Task::Version => version(self.name),
+            Task::Overview => overview(self.name),
+            Task::Help(verb) => help(self.name, verb),
             Task::Verb(verb, parsed) => {
                 let runtime = runtime(self.name, &self.global).map_err(|error| (Log::default(), error))?;
                 let ready = runtime.log.check().and_then(|()| match verb.enters_container {
@@ -84,8 +84,8 @@ impl Call {
                 let outcome = ready.and_then(|()| (verb.run)(&runtime, parsed));
                 return outcome.map_err(|error| (runtime.log, error));
             }
-        }
-        Ok(0)
+        };
+        print(&text).map(|_| 0).map_err(|error| (Log::default(), error))
     }
 }
 
@@ -115,7 +115,7 @@ fn read(name: &str, verb: &'static Verb, words: &[OsString], help: bool) -> Resu
         return Ok(Task::Verb(verb, parsed));
     };
     // As runc answers: the help at standard output, the error as any other.
-    print(&format!("Incorrect Usage.\n\n{}", self::help(name, verb)));
+    print(&format!("Incorrect Usage.\n\n{}", self::help(name, verb)))?;
     Err(usage(format!("{name}: {:?} requires {required} argument(s)", verb.name)))
 }
 

@@ -19,7 +19,7 @@ pub use log::{Level, Log};
 
 use crate::cgroup::Driver;
 use crate::dbus::Address;
-use crate::{Error, ErrorKind, Result};
+use crate::{Error, ErrorKind, Result, Wrap};
 
 /// What every verb knows of the call.
 #[derive(Debug)]
@@ -129,13 +129,11 @@ pub(crate) fn managers(of_user: bool) -> Vec<Address> {
     }
 }
 
-/// Prints to standard output; a reader that has gone away is no error worth a word.
-fn print(text: &str) {
-    try_print(text);
-}
-
-/// The same; false if there is no reader.
-fn try_print(text: &str) -> bool {
+/// Prints to standard output; false if its reader has gone away, which is no error worth a word.
+fn print(text: &str) -> Result<bool> {
     let mut out = io::stdout();
-    out.write_all(text.as_bytes()).and_then(|()| out.flush()).is_ok()
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+        outcome => outcome.map(|()| true).wrap(|| "write to standard output"),
+    }
 }

@@ -11,15 +11,17 @@ use conex_sys::Errno;
 use conex_sys::mount::{self, Extent};
 use conex_sys::path::{self, Dir, FileType, Stat};
 
+use super::root::leave_peers;
 use super::{World, in_root};
-use crate::plan::DeviceNode;
+use crate::plan::{DeviceNode, Plan};
 use crate::{Error, ErrorKind, Result};
 
 /// Makes a node; where that is not allowed, the host's node of the same number is bound.
 pub(super) fn make(world: &mut World<'_>, node: &DeviceNode) -> Result<()> {
+    let plan = world.plan;
     let (directory, name) = directory_of(world, &node.path)?;
     if node.bind {
-        return if is_there(directory, name, node)? { Ok(()) } else { bind(directory, name, node) };
+        return if is_there(directory, name, node)? { Ok(()) } else { bind(plan, directory, name, node) };
     }
     let make_node = || directory.make_node(name, file_type(node.kind), node.mode, node.major, node.minor);
     let made = match make_node() {
@@ -33,7 +35,7 @@ pub(super) fn make(world: &mut World<'_>, node: &DeviceNode) -> Result<()> {
         outcome => outcome,
     };
     match made {
-        Err(error) if error.errno() == Errno::PERM => return bind(directory, name, node),
+        Err(error) if error.errno() == Errno::PERM => return bind(plan, directory, name, node),
         outcome => outcome?,
     }
     if (node.uid, node.gid) != (0, 0) {
@@ -71,7 +73,7 @@ fn directory_of<'a>(world: &'a mut World<'_>, path: &'a str) -> Result<(&'a Dir,
     Ok((directory, name))
 }
 
-fn bind(directory: &Dir, name: &OsStr, node: &DeviceNode) -> Result<()> {
+fn bind(plan: &Plan, directory: &Dir, name: &OsStr, node: &DeviceNode) -> Result<()> {
     let source = mount::clone_host(Path::new(&node.path), Extent::One)?;
     if !is_this_device(node, &path::stat(&source)?) {
         let what = format!("the host's {} is another device than {}:{}", node.path, node.major, node.minor);
@@ -86,6 +88,7 @@ fn bind(directory: &Dir, name: &OsStr, node: &DeviceNode) -> Result<()> {
     if !regular {
         return Err(Error::new(ErrorKind::Os, format!("{} is in the way", node.path)));
     }
+    leave_peers(plan, &source)?;
     Ok(mount::attach(source.as_fd(), target.as_fd())?)
 }
 

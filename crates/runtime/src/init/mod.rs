@@ -40,10 +40,21 @@ use crate::container::Container;
 use crate::plan::{AfterClone, HookMoment, Plan, Question, SeccompStep, Step};
 use crate::sync::{Channel, Message};
 use crate::trace::{Clock, Span};
-use crate::{Error, ErrorKind, Result, Wrap, console, hooks};
+use crate::{Error, ErrorKind, Result, Wrap, console, hooks, host_root};
 
 pub(crate) use identity::{kernel_limit, set_affinity};
 pub(crate) use mount::since;
+
+/// How a new process comes to the container's root.
+#[derive(Debug)]
+pub(crate) enum Way {
+    /// By the steps that make it.
+    Makes,
+    /// The mount namespace that was joined has brought it.
+    Joins,
+    /// The container has no mount namespace: this is its root directory.
+    Chroots(OwnedFd),
+}
 
 /// What the new process gets from the runtime: opened and parsed before the clone.
 #[derive(Debug)]
@@ -68,15 +79,15 @@ pub(crate) struct Inherited {
     pub(crate) ignored: signal::Set,
     /// In a user namespace of the container: this process is nobody there until it becomes its root.
     pub(crate) becomes_root: bool,
-    /// The namespaces that were joined have brought the container's root (`exec`).
-    pub(crate) enters_root: bool,
+    /// How it comes to the container's root.
+    pub(crate) way: Way,
     /// With `--trace`: the parent is told what each step took.
     pub(crate) clock: Option<Clock>,
 }
 
 impl Inherited {
     /// For a process that enters a container which is there, in its cgroup or none, and does not wait for a start.
-    pub(crate) fn entering(container: &Container, config: &Config) -> Result<Self> {
+    pub(crate) fn entering(container: &Container, config: &Config, init: BorrowedFd<'_>) -> Result<Self> {
         Ok(Self {
             start: None,
             last_words: None,
@@ -88,7 +99,7 @@ impl Inherited {
             stays_dumpable: false,
             ignored: signal::ignored(),
             becomes_root: config.has_namespace(NamespaceKind::User),
-            enters_root: true,
+            way: host_root::of(container, config, init)?.map_or(Way::Joins, Way::Chroots),
             clock: None,
         })
     }
@@ -101,6 +112,10 @@ impl Inherited {
             .chain(self.last_words.as_ref().map(AsFd::as_fd))
             .chain(self.entrance.descriptors())
             .chain([self.proc.as_fd()])
+            .chain(match &self.way {
+                Way::Chroots(root) => Some(root.as_fd()),
+                _ => None,
+            })
             .collect()
     }
 }
@@ -175,7 +190,12 @@ fn begin(world: &mut World<'_>) -> Result<()> {
         // Only now: the root of a cgroup namespace is the cgroup that its first process is in.
         namespace::unshare(Kind::Cgroup.flag())?;
     }
-    if world.inherited.enters_root {
+    if let Way::Chroots(root) = &world.inherited.way {
+        conex_sys::mount::stand_in(root)?;
+        conex_sys::mount::chroot_here()?;
+        conex_sys::mount::stand_at_root()?;
+    }
+    if !matches!(world.inherited.way, Way::Makes) {
         world.root = Some(Root::open_host(Path::new("/"))?);
     }
     Ok(())
@@ -235,6 +255,7 @@ fn do_step(world: &mut World<'_>, index: usize, step: &Step) -> Result<()> {
         Step::RaiseLoopback => Ok(network::bring_loopback_up()?),
         Step::IsolateMounts { propagation } => root::set_propagation("/", *propagation),
         Step::BindRoot { rootfs, parent } => root::bind(world, Path::new(rootfs), *parent),
+        Step::AttachRoot { rootfs, index } => root::attach(world, Path::new(rootfs), *index),
         Step::Mount(mount) => mount::mount(world, mount),
         Step::Unmount { path } => mount::unmount(world, path),
         Step::Device(node) => device::make(world, node),
@@ -342,12 +363,23 @@ fn run_hooks(world: &World<'_>, moment: HookMoment, list: &[conex_spec::runtime:
     hooks::run(moment.into(), &list, &state)
 }
 
+/// An ordinary user has no other right to `exec` in a container that is created. Whoever looks in from inside sees what
+/// its program will be: its ids, its filter, its file that nobody can write. What is the host's is closed before.
+fn open_to_the_user(inherited: &Inherited, channel: &Channel) -> Result<()> {
+    let sources = inherited.sources.iter().chain(&inherited.console).map(AsFd::as_fd);
+    process::close_inherited(sources.chain([inherited.proc.as_fd(), channel.as_fd()]));
+    Ok(process::set_dumpable()?)
+}
+
 /// The runtime may go away from now on; this process stays until somebody starts or kills it.
 fn await_start(world: &mut World<'_>) -> Result<()> {
     process::set_parent_death_signal(None)?;
     let channel = world.channel.take().ok_or_else(|| missing("parent"))?;
     channel.send(&Message::Ready)?;
     if let Some(start) = &world.inherited.start {
+        if world.inherited.stays_dumpable {
+            open_to_the_user(world.inherited, channel)?;
+        }
         // The first process of a pid namespace is deaf to what would end others. Who gives up on a created container
         // need not be violent.
         for number in [signal::HUP, signal::INT, signal::TERM] {

@@ -9,7 +9,7 @@ use conex_sys::mount::{self, Attributes, Change, Extent, Filesystem};
 use conex_sys::path::{Dir, FileType, Root};
 use conex_sys::{Errno, path};
 
-use super::root::propagation;
+use super::root::{leave_peers, propagation};
 use super::{World, copy_up, hide, in_root, missing};
 use crate::plan::{ACCESS_TIME, LOCKABLE, Mount, MountAttr, MountSource, Propagation, TargetRule};
 use crate::{Error, ErrorKind, Result};
@@ -60,6 +60,7 @@ pub(super) fn mount(world: &World<'_>, wanted: &Mount) -> Result<()> {
         mount::change_detached(source.as_fd(), &tree)
             .map_err(|error| since(error, "recursive mount attributes"))?;
     }
+    leave_peers(world.plan, &source)?;
     mount::attach(source.as_fd(), target.as_fd()).map_err(|error| unlike(error, &source, &target))?;
     if late {
         set_flags(&source, wanted, mount::change)?;

@@ -8,8 +8,8 @@ use conex_sys::mount::{self, Attributes, Change, Extent};
 use conex_sys::path::{Dir, Root};
 use conex_sys::{Errno, path};
 
-use super::{World, bare_mounts, in_root};
-use crate::plan::{EnterRoot, Propagation, PropagationKind, Step};
+use super::{World, bare_mounts, in_root, missing};
+use crate::plan::{EnterRoot, Plan, Propagation, PropagationKind, Step};
 use crate::{Error, ErrorKind, Result, Wrap};
 
 /// The kernel's words for the plan's.
@@ -44,6 +44,27 @@ pub(super) fn bind(world: &mut World<'_>, rootfs: &Path, parent: PropagationKind
     mount::attach(tree.as_fd(), target.as_fd())?;
     world.root = Some(Root::new(Dir::from(tree)));
     Ok(())
+}
+
+/// The same without a mount namespace. Attached to a mount that is shared the tree is so too, for that one moment.
+pub(super) fn attach(world: &mut World<'_>, rootfs: &Path, index: usize) -> Result<()> {
+    let tree = world.inherited.sources.get(index).ok_or_else(|| missing("opened root"))?.try_clone()?;
+    mount::attach(tree.as_fd(), mount::open_dir(rootfs)?.as_fd())?;
+    let private =
+        Change { propagation: Some(mount::Propagation::Private), extent: Extent::Tree, ..Change::NONE };
+    mount::change(tree.as_fd(), &private)?;
+    world.root = Some(Root::new(Dir::from(tree)));
+    Ok(())
+}
+
+/// A mount that comes from the host's mount namespace into a tree which is there as well: what is mounted on it later
+/// must not be mounted on its original.
+pub(super) fn leave_peers(plan: &Plan, source: &OwnedFd) -> Result<()> {
+    if !plan.steps.iter().any(|step| matches!(step, Step::AttachRoot { .. })) {
+        return Ok(());
+    }
+    let slave = Change { propagation: Some(mount::Propagation::Slave), extent: Extent::Tree, ..Change::NONE };
+    Ok(mount::change(source.as_fd(), &slave)?)
 }
 
 fn nothing_is_shared(world: &World<'_>) -> bool {
@@ -94,6 +115,7 @@ pub(super) fn enter(world: &World<'_>, method: EnterRoot) -> Result<()> {
             mount::move_here_to_root()?;
             mount::chroot_here()?;
         }
+        EnterRoot::Chroot => mount::chroot_here()?,
     }
     Ok(mount::stand_at_root()?)
 }

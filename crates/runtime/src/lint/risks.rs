@@ -25,7 +25,11 @@ const POWERFUL: [&str; 12] = [
 
 /// A namespace shared with the host, what that allows, and how much it matters.
 const SHARED: [(NamespaceKind, Severity, &str); 6] = [
-    (NamespaceKind::Mount, Warning, "mounts made inside appear on the host"),
+    (
+        NamespaceKind::Mount,
+        Warning,
+        "mounts made inside appear on the host, and only chroot(2) keeps the container in its root",
+    ),
     (NamespaceKind::Pid, Warning, "the host's processes can be seen and signalled"),
     (
         NamespaceKind::Network,

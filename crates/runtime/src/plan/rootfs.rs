@@ -4,7 +4,9 @@
 use conex_spec::runtime::{NamespaceKind, Process, RootfsPropagation};
 
 use super::mounts::clean;
-use super::{Draft, EnterRoot, HookMoment, Propagation, PropagationKind, Question, Step};
+use super::{
+    BeforeClone, Draft, EnterRoot, HookMoment, OpenSource, Propagation, PropagationKind, Question, Step,
+};
 use crate::cgroup::CgroupPlan;
 
 impl Draft<'_> {
@@ -20,11 +22,25 @@ impl Draft<'_> {
 
     /// Up to the moment when the container's root is `/`.
     pub(super) fn root_filesystem(&mut self, cgroup: &CgroupPlan) {
-        if !self.config.has_namespace(NamespaceKind::Mount) {
-            // A chroot alone holds nobody, and `exec` would end up in the host's root.
-            let what = "without a mount namespace there is no root to be had: add {\"type\": \"mount\"}";
-            self.fail("/linux/namespaces", what);
+        let method = if self.config.has_namespace(NamespaceKind::Mount) {
+            self.root_of_its_own();
+            if self.request.no_pivot { EnterRoot::Move } else { EnterRoot::Pivot }
+        } else {
+            self.root_on_host();
+            EnterRoot::Chroot
+        };
+        for (index, mount) in self.config.mounts.iter().enumerate() {
+            self.mount(&format!("/mounts/{index}"), mount, cgroup);
         }
+        self.devices();
+        self.setup_hooks();
+        self.steps.push(Step::EnterRoot { method });
+        if self.makes_dev() {
+            self.steps.push(Step::ReopenDevNull);
+        }
+    }
+
+    fn root_of_its_own(&mut self) {
         let asked = propagation(self.linux().rootfs_propagation);
         let private = asked.is_some_and(|asked| asked.kind == PropagationKind::Private);
         if self.request.no_pivot && private {
@@ -38,16 +54,19 @@ impl Draft<'_> {
             _ => PropagationKind::Private,
         };
         self.steps.push(Step::BindRoot { rootfs: self.rootfs(), parent });
-        for (index, mount) in self.config.mounts.iter().enumerate() {
-            self.mount(&format!("/mounts/{index}"), mount, cgroup);
+    }
+
+    /// The host's own propagation is nobody's to change: the root's is its own, and private until `propagate_root`.
+    fn root_on_host(&mut self) {
+        if self.config.has_namespace(NamespaceKind::User) {
+            let what =
+                "the host's mounts cannot be changed from another user namespace: add {\"type\": \"mount\"}";
+            self.fail("/linux/namespaces", what);
         }
-        self.devices();
-        self.setup_hooks();
-        let method = if self.request.no_pivot { EnterRoot::Move } else { EnterRoot::Pivot };
-        self.steps.push(Step::EnterRoot { method });
-        if self.makes_dev() {
-            self.steps.push(Step::ReopenDevNull);
-        }
+        let (rootfs, index) = (self.rootfs(), self.before_clone.len());
+        let source = OpenSource { source: rootfs.clone(), recursive: true, idmap: None };
+        self.before_clone.push(BeforeClone::OpenSource(source));
+        self.steps.push(Step::AttachRoot { rootfs, index });
     }
 
     /// After the mounts, so that hooks can change them; before pivot_root, so that the host's files are there.

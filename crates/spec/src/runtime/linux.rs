@@ -42,7 +42,7 @@ pub struct Linux {
     pub mount_label: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub intel_rdt: Option<IntelRdt>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(deserialize_with = "memory_policy", skip_serializing_if = "Option::is_none")]
     pub memory_policy: Option<MemoryPolicy>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub personality: Option<Personality>,
@@ -154,7 +154,16 @@ pub struct MemoryPolicy {
     pub flags: Vec<MemoryPolicyFlag>,
 }
 
-/// Callers know the words in front.
+/// Callers know the words in front, also where there is none.
+fn memory_policy<'de, D: Deserializer<'de>>(reader: D) -> Result<Option<MemoryPolicy>, D::Error> {
+    Option::deserialize(reader).map_err(|error: D::Error| match error.to_string() {
+        words if words.starts_with("missing field") => {
+            Error::custom(format_args!("invalid memory policy mode: {words}"))
+        }
+        _ => error,
+    })
+}
+
 fn memory_policy_mode<'de, D: Deserializer<'de>>(reader: D) -> Result<MemoryPolicyMode, D::Error> {
     MemoryPolicyMode::deserialize(reader)
         .map_err(|error| Error::custom(format_args!("invalid memory policy mode: {error}")))

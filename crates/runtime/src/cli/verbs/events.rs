@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::Verb;
 use crate::cli::flags::{option, switch};
 use crate::cli::grammar::usage;
-use crate::cli::{print, try_print};
+use crate::cli::print;
 use crate::{Result, events};
 
 pub(super) const VERB: Verb = Verb {
@@ -21,9 +21,9 @@ pub(super) const VERB: Verb = Verb {
         let id = &parsed.positional[0];
         let interval = interval(parsed.value("interval").unwrap_or("5s"))?;
         if parsed.has("stats") {
-            print(&events::stats(runtime, id)?);
+            print(&events::stats(runtime, id)?)?;
         } else {
-            events::events(runtime, id, interval, try_print)?;
+            events::events(runtime, id, interval, print)?;
         }
         Ok(0)
     },

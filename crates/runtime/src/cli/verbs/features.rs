@@ -12,7 +12,7 @@ pub(super) const VERB: Verb = Verb {
     usage: "",
     help: "print what this runtime can do as JSON",
     run: |_, _| {
-        print(&to_json(&features::features())?);
+        print(&to_json(&features::features())?)?;
         Ok(0)
     },
     ..Verb::OF_ONE_CONTAINER

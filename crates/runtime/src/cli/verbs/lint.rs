@@ -18,7 +18,7 @@ pub(super) const VERB: Verb = Verb {
     run: |runtime, parsed| {
         let options = Options { id: "ID".into(), ..options(parsed)? };
         let findings = lint::lint(&create::request(runtime, &options), &create::find_out(runtime)?)?;
-        print(&show(parsed, &findings)?);
+        print(&show(parsed, &findings)?)?;
         Ok(i32::from(findings.iter().any(|finding| finding.severity == Severity::Error)))
     },
     ..Verb::OF_ONE_CONTAINER

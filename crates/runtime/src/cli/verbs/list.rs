@@ -13,7 +13,7 @@ pub(super) const VERB: Verb = Verb {
     usage: "[flags]",
     help: "list the containers",
     run: |runtime, parsed| {
-        print(&list::list(runtime, format(parsed)?, parsed.has("quiet"))?);
+        print(&list::list(runtime, format(parsed)?, parsed.has("quiet"))?)?;
         Ok(0)
     },
     ..Verb::OF_ONE_CONTAINER

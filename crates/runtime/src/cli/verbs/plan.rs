@@ -14,7 +14,7 @@ pub(super) const VERB: Verb = Verb {
     usage: "[--bundle DIR] [--json] [ID]",
     help: "print every step that create would take",
     run: |runtime, parsed| {
-        print(&show(runtime, parsed)?);
+        print(&show(runtime, parsed)?)?;
         Ok(0)
     },
     ..Verb::OF_ONE_CONTAINER

@@ -15,7 +15,7 @@ pub(super) const VERB: Verb = Verb {
     usage: "[flags] ID [PS OPTIONS]",
     help: "list a container's processes",
     run: |runtime, parsed| {
-        print(&ps::ps(runtime, &parsed.positional[0], format(parsed)?, &parsed.positional[1..])?);
+        print(&ps::ps(runtime, &parsed.positional[0], format(parsed)?, &parsed.positional[1..])?)?;
         Ok(0)
     },
     ..Verb::OF_ONE_CONTAINER

@@ -16,10 +16,10 @@ pub(super) const VERB: Verb = Verb {
         let id = &parsed.positional[0];
         if parsed.has("live") {
             let live = live::live(&Container::open(&runtime.root, id)?)?;
-            print(&to_json(&live)?);
+            print(&to_json(&live)?)?;
             return Ok(i32::from(!live.agrees));
         }
-        print(&state::state(runtime, id)?);
+        print(&state::state(runtime, id)?)?;
         Ok(0)
     },
     ..Verb::OF_ONE_CONTAINER

@@ -76,6 +76,9 @@ impl fmt::Display for Step {
                 let parent = Propagation { kind: *parent, recursive: false };
                 write!(f, "bind {rootfs} onto itself, its parent mount {parent}")
             }
+            Self::AttachRoot { rootfs, index } => {
+                write!(f, "attach {rootfs} (opened as #{index}) onto itself on the host, private")
+            }
             Self::Mount(mount) => mount.fmt(f),
             Self::Unmount { path } => write!(f, "unmount {path}"),
             Self::Device(node) => write!(
@@ -96,6 +99,7 @@ impl fmt::Display for Step {
             Self::EnterRoot { method } => f.write_str(match method {
                 EnterRoot::Pivot => "pivot into the root",
                 EnterRoot::Move => "move the root over / and chroot",
+                EnterRoot::Chroot => "chroot into the root",
             }),
             Self::PropagateRoot { propagation } => write!(f, "make / {propagation}"),
             Self::ReopenDevNull => f.write_str("reopen standard descriptors that are the host's /dev/null"),

@@ -28,6 +28,12 @@ pub enum Step {
         rootfs: String,
         parent: PropagationKind,
     },
+    /// Instead of both without a mount namespace: attach the copy that the parent opened, and recorded, where the root
+    /// filesystem lies on the host. From then on nothing below it is seen, or mounted, anywhere else.
+    AttachRoot {
+        rootfs: String,
+        index: usize,
+    },
     Mount(Mount),
     /// Take away what is mounted there; it goes when nobody uses it any more.
     Unmount {
@@ -182,6 +188,8 @@ pub enum EnterRoot {
     Pivot,
     /// `--no-pivot`: move the root mount over `/` and chroot (a ramdisk cannot be pivoted away from).
     Move,
+    /// Without a mount namespace.
+    Chroot,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
