@@ -52,6 +52,106 @@ fn root_a_limit_of_no_process_is_one_of_one() {
     sandbox.finish();
 }
 
+/// In the hybrid a controller without a hierarchy of v1 is in the v2 part.
+#[test]
+fn root_huge_pages_are_limited_in_the_part_that_has_them() {
+    needs!(require::root());
+    let v2 = PathBuf::from("/sys/fs/cgroup/unified");
+    let controllers = std::fs::read_to_string(v2.join("cgroup.controllers")).unwrap_or_default();
+    let size = "/sys/kernel/mm/hugepages/hugepages-2048kB";
+    if !controllers.contains("hugetlb") || !PathBuf::from(size).exists() {
+        let reason = "needs a hybrid host with huge pages of 2 MiB counted by cgroup v2";
+        return require::print_skip("root_huge_pages_are_limited_in_the_part_that_has_them", reason);
+    }
+    let sandbox = Sandbox::new();
+    let id = sandbox.id("c");
+    let mut bundle = needs!(Bundle::create(&sandbox.work(), &["sleep", "1000"]));
+    bundle.change(|config| {
+        config["linux"]["cgroupsPath"] = format!("/{id}").into();
+        config["linux"]["resources"] = json!({ "hugepageLimits": [{ "pageSize": "2MB", "limit": 4 << 20 }],
+                                               "pids": { "limit": 9 } });
+    });
+    sandbox.runtime(["run", "-d", &id]).run().success();
+    let read = |file: &str| std::fs::read_to_string(v2.join(&id).join(file)).unwrap();
+    assert_eq!(read("hugetlb.2MB.max"), "4194304\n");
+    assert_eq!(read("hugetlb.2MB.rsvd.max"), "4194304\n");
+    assert_eq!(read("cgroup.procs").lines().count(), 1);
+    let live = sandbox.runtime(["state", "--live", &id]).run().success();
+    assert!(live.stdout.contains("hugetlb.2MB.max: 4194304"), "{live}");
+    let change = br#"{"hugepageLimits":[{"pageSize":"2MB","limit":0}]}"#;
+    sandbox
+        .runtime(["update", "-r", "-", &id])
+        .run_with(change, std::time::Duration::from_secs(60))
+        .success();
+    assert_eq!(read("hugetlb.2MB.max"), "0\n");
+    sandbox.runtime(["delete", "--force", &id]).run().success();
+    sandbox.finish();
+}
+
+/// The first makes the directories above, the last one takes them away.
+#[test]
+fn root_a_parent_made_on_the_way_goes_with_the_last_container_below() {
+    needs!(require::root());
+    let sandbox = Sandbox::new();
+    let mut bundle = needs!(Bundle::create(&sandbox.work(), &["sleep", "1000"]));
+    let above = sandbox.id("above");
+    let there = || directory(&above, "pids").exists();
+    let ids = ["a", "b", "c"].map(|name| sandbox.id(name));
+    for id in &ids {
+        bundle.change(|config| config["linux"]["cgroupsPath"] = format!("/{above}/deep/{id}").into());
+        sandbox.runtime(["run", "-d", id]).run().success();
+    }
+    for id in &ids {
+        assert!(there());
+        sandbox.runtime(["delete", "--force", id]).run().success();
+    }
+    assert!(!there());
+    // One that was there before is somebody else's.
+    std::fs::create_dir(directory(&above, "pids")).unwrap();
+    sandbox.runtime(["run", "-d", &ids[0]]).run().success();
+    sandbox.runtime(["delete", "--force", &ids[0]]).run().success();
+    std::fs::remove_dir(directory(&above, "pids")).unwrap();
+    sandbox.finish();
+}
+
+/// config-linux.md, "Cgroup ownership", behind a mount of cgroup v2 alone: with a cgroup namespace and a writable
+/// mount the directory and what the kernel lists is the container's root's, and nothing else.
+#[test]
+fn root_a_container_owns_its_cgroup_where_it_may_write_to_it() {
+    needs!(require::root());
+    let sandbox = Sandbox::new();
+    let script =
+        "stat -c '%u %n' . cgroup.procs cgroup.threads cgroup.subtree_control cgroup.freeze cgroup.max.depth";
+    let mut bundle = needs!(Bundle::create(&sandbox.work(), &["sh", "-c", script]));
+    let mut owners = |options: Value| {
+        bundle.change(|config| {
+            let linux = &mut config["linux"];
+            linux["namespaces"] =
+                ["user", "mount", "pid", "ipc", "uts", "cgroup"].map(|kind| json!({ "type": kind })).into();
+            linux["uidMappings"] = json!([{ "containerID": 0, "hostID": 500_000, "size": 1000 }]);
+            linux["gidMappings"] = linux["uidMappings"].clone();
+            linux["cgroupsPath"] = format!("/{}", sandbox.id("own")).into();
+            config["process"]["cwd"] = json!("/sys/fs/cgroup");
+            config["mounts"] = json!([{ "destination": "/proc", "type": "proc", "source": "proc" },
+                { "destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup", "options": options }]);
+        });
+        let alone = "umount -R /sys/fs/cgroup && mount -t cgroup2 none /sys/fs/cgroup && exec \"$@\"";
+        let runtime = sandbox.runtime(["run", &sandbox.id("own")]);
+        let mut command = sandbox.command("unshare");
+        command
+            .args(["--mount", "--propagation", "private", "sh", "-c", alone, "sh"])
+            .arg(runtime.get_program());
+        command.args(runtime.get_args()).current_dir(&bundle.path).run().success().stdout
+    };
+    let nobody = "65534";
+    let [own, others] = ["0", nobody].map(|uid| move |file: &str| format!("{uid} {file}\n"));
+    let delegated = [".", "cgroup.procs", "cgroup.threads", "cgroup.subtree_control"];
+    let rest = ["cgroup.freeze", "cgroup.max.depth"].map(others).concat();
+    assert_eq!(owners(json!(["rw"])), delegated.map(own).concat() + &rest);
+    assert_eq!(owners(json!(["ro"])), delegated.map(others).concat() + &rest);
+    sandbox.finish();
+}
+
 #[test]
 fn root_limits_stand_in_the_kernels_files() {
     needs!(require::root());

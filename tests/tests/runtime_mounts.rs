@@ -72,8 +72,12 @@ fn root_mounts_come_and_go_while_a_container_runs() {
     assert_eq!(scene.sh("cat /proc/1/comm"), "sleep\n");
     scene.mounts("remove", &json!([{ "destination": "/proc" }])).success();
 
+    let live = |scene: &Scene| scene.sandbox.runtime(["state", "--live", &scene.id]).run().success().stdout;
+    assert!(live(&scene).contains("/new/place: bind"), "what was added is looked for");
+
     scene.mounts("remove", &list).success();
     assert_eq!(scene.sh("cat /proc/self/mountinfo"), before);
+    assert!(!live(&scene).contains("/new/place"), "and then no more");
     let twice = scene.mounts("remove", &list).exits(1);
     assert!(twice.stderr.contains("step 1 of 5: unmount /mapped"), "{twice}");
     scene.end();

@@ -6,7 +6,7 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 
 use conex_testkit::bundle::Bundle;
-use conex_testkit::{Output, Run, Sandbox, needs, require};
+use conex_testkit::{Output, Run, Sandbox, needs, program, require};
 use serde_json::{Value, json};
 
 /// What a shell script prints in a container whose configuration was bent.
@@ -47,6 +47,67 @@ fn root_every_scheduling_policy_and_priority() {
         } else {
             assert_eq!(output.success().stdout, format!("{wanted}\nbest-effort: prio 6\n"), "{scheduler}");
         }
+        sandbox.finish();
+    }
+}
+
+/// config.md, "Scheduler": every flag, and what only a deadline has, as the kernel keeps them.
+#[test]
+fn root_a_deadline_and_every_flag_of_the_scheduler() {
+    needs!(require::root());
+    let look = needs!(program::compile("scheduling"));
+    let deadline = |flags: &[&str]| {
+        json!({ "policy": "SCHED_DEADLINE", "runtime": 1_000_000, "deadline": 50_000_000, "period": 100_000_000,
+                "flags": flags })
+    };
+    for (scheduler, wanted) in [
+        (deadline(&[]), "6 0 0 1000000 50000000 100000000"),
+        (deadline(&["SCHED_FLAG_RESET_ON_FORK"]), "6 1 0 1000000 50000000 100000000"),
+        (deadline(&["SCHED_FLAG_RECLAIM"]), "6 2 0 1000000 50000000 100000000"),
+        (deadline(&["SCHED_FLAG_DL_OVERRUN"]), "6 4 0 1000000 50000000 100000000"),
+        // The caller's policy, or its nice value, is kept.
+        (json!({ "policy": "SCHED_BATCH", "nice": 5, "flags": ["SCHED_FLAG_KEEP_POLICY"] }), "0 0 5"),
+        (json!({ "policy": "SCHED_BATCH", "nice": 5, "flags": ["SCHED_FLAG_KEEP_PARAMS"] }), "3 0 0"),
+        (json!({ "policy": "SCHED_OTHER", "nice": 5, "flags": ["SCHED_FLAG_UTIL_CLAMP_MIN"] }), "0 0 5"),
+        (json!({ "policy": "SCHED_OTHER", "nice": 5, "flags": ["SCHED_FLAG_UTIL_CLAMP_MAX"] }), "0 0 5"),
+    ] {
+        let sandbox = Sandbox::new();
+        let mut bundle = needs!(Bundle::create(&sandbox.work(), &["sleep", "1000"]));
+        bundle.change(|config| config["process"]["scheduler"] = scheduler.clone());
+        let id = sandbox.id("a");
+        let output = sandbox.runtime(["run", "--detach", "--pid-file", "pid", &id]).run();
+        let clamps = scheduler.to_string().contains("CLAMP");
+        if clamps && output.code() != 0 {
+            // CONFIG_UCLAMP_TASK is not everywhere.
+            assert!(output.stderr.contains("sched_setattr"), "{output}");
+            sandbox.finish();
+            continue;
+        }
+        output.success();
+        let pid = fs::read_to_string(bundle.path.join("pid")).unwrap();
+        let seen = sandbox.command(&look).arg(&pid).run().success().stdout;
+        assert!(
+            clamps || format!("{} ", seen.trim()).starts_with(&format!("{wanted} ")),
+            "{scheduler}: {seen}"
+        );
+        sandbox.runtime(["delete", "--force", &id]).run().success();
+        sandbox.finish();
+    }
+}
+
+#[test]
+fn root_every_class_of_io_priority() {
+    needs!(require::root());
+    for (class, priority, wanted) in [
+        ("IOPRIO_CLASS_RT", 3, "realtime: prio 3"),
+        ("IOPRIO_CLASS_BE", 7, "best-effort: prio 7"),
+        ("IOPRIO_CLASS_IDLE", 0, "idle"),
+    ] {
+        let sandbox = Sandbox::new();
+        let asked = json!({ "class": class, "priority": priority });
+        let output =
+            needs!(inside(&sandbox, "ionice -p $$", |config| config["process"]["ioPriority"] = asked));
+        assert!(output.success().stdout.starts_with(wanted), "{class}");
         sandbox.finish();
     }
 }

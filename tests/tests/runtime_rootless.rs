@@ -102,6 +102,30 @@ fn root_a_user_has_times_and_a_ptmx_and_is_told_of_strays() {
     sandbox.finish();
 }
 
+/// A cgroup that cannot be had is missed where a limit needs it, and else not: as crun has it, for podman names one on
+/// every host. (runc refuses.)
+#[test]
+fn root_a_users_cgroup_without_a_right_to_it_is_done_without() {
+    needs!(require::root());
+    needs!(require::userns());
+    let sandbox = Sandbox::new();
+    let mut bundle = needs!(Bundle::create(&sandbox.work(), &["cat", "/proc/self/cgroup"]));
+    let user = sandbox.user(Range::Missing);
+    rootless(&mut bundle, one_id(&user));
+    let path = format!("/{}/of-nobody", sandbox.id("cgroup"));
+    bundle.change(|config| config["linux"]["cgroupsPath"] = json!(path));
+    user.own(&bundle.path);
+    let output = user.runtime(["run", "web"]).run().success();
+    assert!(!output.stdout.contains("of-nobody"), "{output}");
+    bundle.change(|config| config["linux"]["resources"] = json!({ "pids": { "limit": 5 } }));
+    let refused = user.runtime(["run", "web"]).run().fails();
+    assert!(
+        refused.stderr.contains("cannot set pids limit: container could not join or create cgroup"),
+        "{refused}"
+    );
+    sandbox.finish();
+}
+
 #[test]
 fn root_a_user_with_a_range_has_other_users_inside() {
     needs!(require::root());

@@ -9,7 +9,8 @@
 //!
 //! Nothing of the host is opened where the container could have a hand in it, and nothing that it exchanges meanwhile
 //! leads out of its root. The process is not in the container's cgroup, and nobody in the container can trace it.
-//! It walks the steps of a plan as `create` does, so a mount is the same whether it was there from the beginning.
+//! It walks the steps of a plan as `create` does, so a mount is the same whether it was there from the beginning; and
+//! then it is in the container's own copy of its configuration, where `state --live` looks for it.
 
 use std::os::fd::AsFd;
 use std::path::Path;
@@ -28,18 +29,26 @@ use crate::{Error, ErrorKind, Result, Wrap, bundle, create, exec, sources};
 
 /// `mounts add`: each mount of a file, in order. Sources are as in config.json: relative ones are of the bundle.
 pub(crate) fn add(runtime: &Runtime, id: &str, file: &str) -> Result<()> {
-    let (container, config, mounts) = read(runtime, id, file, validate_mounts)?;
+    let (container, mut config, mounts) = read(runtime, id, file, validate_mounts)?;
     let request =
         Request { id: id.to_owned(), bundle: container.record.bundle().to_owned(), ..Request::default() };
     let plan = plan_mounts(&config, &mounts, &request, &create::find_out(runtime)?)
         .map_err(|error| bundle::not_to_be_had(error, "", Path::new(file)))?;
-    walk(&container, &config, &plan)
+    walk(&container, &config, &plan)?;
+    config.mounts.extend(mounts);
+    container.save_config(&config)
 }
 
-/// `mounts remove`: by their destinations.
+/// `mounts remove`: by their destinations, the one that was mounted last.
 pub(crate) fn remove(runtime: &Runtime, id: &str, file: &str) -> Result<()> {
-    let (container, config, mounts) = read(runtime, id, file, validate_destinations)?;
-    walk(&container, &config, &plan_unmounts(&mounts))
+    let (container, mut config, mounts) = read(runtime, id, file, validate_destinations)?;
+    walk(&container, &config, &plan_unmounts(&mounts))?;
+    for gone in mounts {
+        if let Some(index) = config.mounts.iter().rposition(|one| one.destination == gone.destination) {
+            config.mounts.remove(index);
+        }
+    }
+    container.save_config(&config)
 }
 
 fn read(
@@ -48,7 +57,7 @@ fn read(
     file: &str,
     rules: fn(&Vec<Mount>) -> Vec<Violation>,
 ) -> Result<(Container, Config, Vec<Mount>)> {
-    let container = Container::open(&runtime.root, id)?;
+    let container = Container::open(&runtime.root, id)?.lock()?;
     if container.status()? == Status::Creating {
         // Its init may still see the host's root.
         return Err(Error::new(ErrorKind::State, "cannot mount in a container that is still being created"));

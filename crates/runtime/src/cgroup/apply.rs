@@ -25,8 +25,8 @@ impl Cgroup {
     /// For a cgroup that nobody is in yet.
     pub fn apply(&self, resources: &Resources) -> Result<()> {
         let version = self.version();
-        let settings = limits::settings(version, resources)?;
-        write_all(&self.resolve(version, &settings)?)?;
+        let settings = self.settings(resources)?;
+        write_all(&self.resolve(&settings)?)?;
         self.apply_devices(version, resources)
     }
 
@@ -36,8 +36,8 @@ impl Cgroup {
         let version = self.version();
         let resources = &self.as_kept(resources);
         self.check_usage(version, &resources.memory)?;
-        let settings = limits::settings(version, resources)?;
-        let writes = self.resolve(version, &settings)?;
+        let settings = self.settings(resources)?;
+        let writes = self.resolve(&settings)?;
         let before = writes.iter().map(Write::restoring).collect::<Result<Vec<_>>>()?;
         let done = write_all(&writes)
             .and_then(|()| self.apply_devices(version, resources))
@@ -81,12 +81,32 @@ impl Cgroup {
         if is_v2(&self.directories) { Version::V2 } else { Version::V1 }
     }
 
+    /// In the hybrid, what is asked of a controller without a v1 hierarchy goes to the v2 part, if that has it.
+    pub(super) fn settings(&self, resources: &Resources) -> Result<Vec<Setting>> {
+        let mut settings = limits::settings(self.version(), resources)?;
+        let is_homeless = |setting: &Setting| !self.directories.contains_key(&setting.controller);
+        let Some(v2) = self.directories.get("").filter(|_| settings.iter().any(is_homeless)) else {
+            return Ok(settings);
+        };
+        if self.version() == Version::V1 {
+            let moves = |setting: &Setting| is_homeless(setting) && has_controller(v2, &setting.controller);
+            settings.retain(|setting| !moves(setting));
+            settings.extend(limits::settings(Version::V2, resources)?.into_iter().filter(moves));
+        }
+        Ok(settings)
+    }
+
+    /// In the hierarchy of its controller.
+    pub(super) fn directory_of(&self, setting: &Setting) -> Option<&String> {
+        let has = |v2: &&String| self.version() == Version::V2 || has_controller(v2, &setting.controller);
+        self.directories.get(&setting.controller).or_else(|| self.directories.get("").filter(has))
+    }
+
     /// Where each setting goes. What cannot be had fails here, before anything is written.
-    fn resolve<'a>(&'a self, version: Version, settings: &'a [Setting]) -> Result<Vec<Write<'a>>> {
+    fn resolve<'a>(&'a self, settings: &'a [Setting]) -> Result<Vec<Write<'a>>> {
         let mut writes = Vec::new();
         for setting in settings {
-            let key = if version == Version::V2 { "" } else { &setting.controller };
-            let Some(directory) = self.directories.get(key) else {
+            let Some(directory) = self.directory_of(setting) else {
                 if setting.otherwise == Otherwise::Nothing {
                     continue;
                 }
@@ -145,6 +165,11 @@ impl Cgroup {
         }
         Ok(())
     }
+}
+
+fn has_controller(v2: &str, controller: &str) -> bool {
+    directory::read_value(v2, "cgroup.controllers")
+        .is_ok_and(|list| list.split_whitespace().any(|one| one == controller))
 }
 
 /// Until all is written, or a round gets nothing through.

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use conex_sys::Errno;
 use conex_sys::file::{self, Access};
-use conex_sys::path::{Dir, FileType};
+use conex_sys::path::{self, Dir, FileType};
 use conex_sys::poll::{Events, poll};
 
 use super::threaded;
@@ -83,6 +83,31 @@ pub(super) fn make(directory: &str) -> Result<bool> {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == IoKind::AlreadyExists => Ok(false),
         Err(error) => Err(Error::from(error).wrap(format_args!("mkdir {directory}"))),
+    }
+}
+
+/// What a directory has that was made on the way to a container's. For root alone, or where those are not to be had
+/// (KERNEL(5.7), v2 only) the user's own.
+const MARKS: [&str; 2] = ["trusted.conex.made", "user.conex.made"];
+
+/// The last container below takes it away. Without a mark the one that made it does, or nobody.
+pub(super) fn mark(directory: &str) {
+    MARKS.iter().any(|name| path::set_host_xattr(Path::new(directory), name, b"1").is_ok());
+}
+
+/// Whether the directory above is marked.
+pub(super) fn is_below_marked(directory: &str) -> bool {
+    let parent = Path::new(directory).parent();
+    parent.is_some_and(|parent| MARKS.iter().any(|name| path::has_host_xattr(parent, name)))
+}
+
+/// Removes the marked ones above, as far as nobody uses them.
+pub(super) fn remove_marked_above(mut directory: &str) {
+    while is_below_marked(directory)
+        && let Some((parent, _)) = directory.rsplit_once('/')
+        && fs::remove_dir(parent).is_ok()
+    {
+        directory = parent;
     }
 }
 

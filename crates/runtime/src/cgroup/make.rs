@@ -46,9 +46,14 @@ impl Cgroup {
     /// True if all of them are new, so that nobody can be in there.
     fn make_directories(&mut self, plan: &CgroupPlan) -> Result<bool> {
         let v2 = is_v2(&plan.directories);
+        // In the hybrid v2 has what v1 has not.
+        let needs_v2 = v2
+            || limits::settings(Version::V1, &plan.resources)?
+                .iter()
+                .any(|setting| !plan.directories.contains_key(&setting.controller));
         let mut all_new = true;
         for (controller, path) in &plan.directories {
-            match make_with_parents(path, v2, controller, &plan.resources) {
+            match make_with_parents(path, needs_v2 && controller.is_empty(), controller, &plan.resources) {
                 // Somebody else's of the same name: as good as one that could not be made.
                 Ok(_) if plan.best_effort && !may_enter(path) => {}
                 Ok(is_new) => {
@@ -179,7 +184,9 @@ fn make_with_parents(path: &str, v2: bool, controller: &str, resources: &Resourc
     }
     let is_new = match directory::make(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => {
-            make_with_parents(parent, v2, controller, resources)?;
+            if make_with_parents(parent, v2, controller, resources)? {
+                directory::mark(parent);
+            }
             directory::make(path)?
         }
         outcome => outcome?,

@@ -196,6 +196,7 @@ impl Cgroup {
             // Occupied means that it is still needed.
             drop(std::fs::remove_dir(parent));
         }
+        self.distinct().into_iter().for_each(directory::remove_marked_above);
         Ok(())
     }
 
@@ -205,7 +206,7 @@ impl Cgroup {
         let rmdir = |directory: &str| directory::remove_empty(directory).is_ok();
         self.unit.is_none()
             && self.parents.is_empty()
-            && self.any().is_some_and(rmdir)
+            && self.any().is_some_and(|any| !directory::is_below_marked(any) && rmdir(any))
             && self.distinct().into_iter().all(rmdir)
     }
 

@@ -4,7 +4,7 @@
 use conex_spec::runtime::Resources;
 
 use super::limits::Otherwise;
-use super::{Cgroup, Version, directory, is_v2, limits};
+use super::{Cgroup, directory};
 use crate::Result;
 
 /// One file.
@@ -58,14 +58,10 @@ fn lists_agree(asked: &str, actual: &str) -> bool {
 impl Cgroup {
     /// A reading of every file that `apply` would write for these resources, but for the devices.
     pub(crate) fn readings(&self, resources: &Resources) -> Result<Vec<Reading>> {
-        let version = if is_v2(&self.directories) { Version::V2 } else { Version::V1 };
         let mut readings = Vec::new();
-        for setting in limits::settings(version, resources)? {
-            let key = if version == Version::V2 { "" } else { &setting.controller };
-            let read = |file: &str| {
-                let directory = self.directories.get(key)?;
-                directory::read(directory, file).ok().map(|text| text.trim().to_owned())
-            };
+        for setting in self.settings(resources)? {
+            let directory = self.directory_of(&setting);
+            let read = |file: &str| directory::read(directory?, file).ok().map(|text| text.trim().to_owned());
             let (mut file, mut asked, mut actual) =
                 (setting.file.clone(), setting.value, read(&setting.file));
             match setting.otherwise {
@@ -75,7 +71,7 @@ impl Cgroup {
                 }
                 _ => {}
             }
-            let directory = self.directories.get(key).map(String::as_str).unwrap_or_default();
+            let directory = directory.map(String::as_str).unwrap_or_default();
             readings.push(Reading { path: format!("{directory}/{file}"), asked, actual });
         }
         Ok(readings)

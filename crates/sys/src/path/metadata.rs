@@ -2,6 +2,7 @@
 //! Owner, mode, times and extended attributes of an *open* file.
 
 use std::os::fd::AsFd;
+use std::path::Path;
 
 use rustix::fs::{Gid, Mode, Stat, Timespec, Timestamps, Uid, XattrFlags};
 
@@ -61,6 +62,17 @@ pub fn set_times(fd: impl AsFd, atime: Time, mtime: Time) -> Result<()> {
 pub fn set_xattr(fd: impl AsFd, name: &[u8], value: &[u8]) -> Result<()> {
     rustix::fs::fsetxattr(&fd, name, value, XattrFlags::empty())
         .call(|| format!("fsetxattr({}, {:?}, [{} bytes])", shown(&fd), show(name), value.len()))
+}
+
+/// Sets an extended attribute of a path of the host.
+pub fn set_host_xattr(path: &Path, name: &str, value: &[u8]) -> Result<()> {
+    rustix::fs::setxattr(path, name, value, XattrFlags::empty())
+        .call(|| format!("setxattr({path:?}, {name:?}, [{} bytes])", value.len()))
+}
+
+/// Whether a path of the host has an extended attribute.
+pub fn has_host_xattr(path: &Path, name: &str) -> bool {
+    rustix::fs::getxattr(path, name, &mut [0_u8; 0]).is_ok()
 }
 
 /// Removes an extended attribute.

@@ -16,8 +16,8 @@ mod walk;
 
 pub use dir::{Dir, Entry};
 pub use metadata::{
-    Time, chmod, chown, chown_user, device_number, get_xattr, list_xattrs, mount_options, remove_xattr,
-    set_times, set_xattr, stat, sync_filesystem,
+    Time, chmod, chown, chown_user, device_number, get_xattr, has_host_xattr, list_xattrs, mount_options,
+    remove_xattr, set_host_xattr, set_times, set_xattr, stat, sync_filesystem,
 };
 pub use root::Root;
 pub use rustix::fs::{FileType, Stat};
