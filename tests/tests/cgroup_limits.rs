@@ -123,6 +123,12 @@ fn root_a_container_owns_its_cgroup_where_it_may_write_to_it() {
     let script =
         "stat -c '%u %n' . cgroup.procs cgroup.threads cgroup.subtree_control cgroup.freeze cgroup.max.depth";
     let mut bundle = needs!(Bundle::create(&sandbox.work(), &["sh", "-c", script]));
+    let rootfs = bundle.path.join("rootfs");
+    std::fs::create_dir_all(rootfs.join("sys/fs/cgroup")).unwrap();
+    std::fs::create_dir_all(rootfs.join("dev")).unwrap();
+    for name in ["", "dev"] {
+        std::os::unix::fs::chown(rootfs.join(name), Some(500_000), Some(500_000)).unwrap();
+    }
     let mut owners = |options: Value| {
         bundle.change(|config| {
             let linux = &mut config["linux"];

@@ -65,9 +65,9 @@ fn root_a_deadline_and_every_flag_of_the_scheduler() {
         (deadline(&["SCHED_FLAG_RESET_ON_FORK"]), "6 1 0 1000000 50000000 100000000"),
         (deadline(&["SCHED_FLAG_RECLAIM"]), "6 2 0 1000000 50000000 100000000"),
         (deadline(&["SCHED_FLAG_DL_OVERRUN"]), "6 4 0 1000000 50000000 100000000"),
-        // The caller's policy, or its nice value, is kept.
+        // The caller's policy is kept, or all that it has.
         (json!({ "policy": "SCHED_BATCH", "nice": 5, "flags": ["SCHED_FLAG_KEEP_POLICY"] }), "0 0 5"),
-        (json!({ "policy": "SCHED_BATCH", "nice": 5, "flags": ["SCHED_FLAG_KEEP_PARAMS"] }), "3 0 0"),
+        (json!({ "policy": "SCHED_BATCH", "nice": 5, "flags": ["SCHED_FLAG_KEEP_PARAMS"] }), "0 0 0"),
         (json!({ "policy": "SCHED_OTHER", "nice": 5, "flags": ["SCHED_FLAG_UTIL_CLAMP_MIN"] }), "0 0 5"),
         (json!({ "policy": "SCHED_OTHER", "nice": 5, "flags": ["SCHED_FLAG_UTIL_CLAMP_MAX"] }), "0 0 5"),
     ] {
