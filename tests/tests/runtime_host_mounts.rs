@@ -30,19 +30,19 @@ fn bundle(sandbox: &Sandbox, words: &[&str]) -> require::Requirement<Bundle> {
 
 /// Mounts of the host: number, parent, point, options, tags. Other tests' come and go meanwhile.
 fn mounts(sandbox: &Sandbox) -> Vec<String> {
-    let table = fs::read_to_string("/proc/self/mountinfo").unwrap();
+    let table = fs::read_to_string("/proc/self/mountinfo").expect("read mountinfo");
     let own = |line: &&str| line.contains(sandbox.tag()) || !line.contains("conex");
     table.lines().filter(own).map(str::to_owned).collect()
 }
 
 fn pid(sandbox: &Sandbox, id: &str) -> String {
     let state: serde_json::Value =
-        serde_json::from_str(&sandbox.runtime(["state", id]).run().success().stdout).unwrap();
+        serde_json::from_str(&sandbox.runtime(["state", id]).run().success().stdout).expect("state is JSON");
     state["pid"].to_string()
 }
 
 fn mount(words: &[&str], at: &Path) {
-    assert!(Command::new("mount").args(words).arg(at).status().unwrap().success());
+    assert!(Command::new("mount").args(words).arg(at).status().expect("start mount").success());
 }
 
 #[test]
