@@ -91,7 +91,7 @@ fn parse<P: Parser>(command: Command, words: Vec<OsString>, manner: Manner) -> R
     parsed.map_err(|error| {
         let printed = error.print();
         match error.kind() {
-            ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => output::written(printed).map(|()| 0),
+            ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => crate::output::written(printed).map(|()| 0),
             // Nobody to tell if even this cannot be written.
             _ => Ok(CommandError::usage("").exit_code(manner)),
         }
