@@ -12,6 +12,10 @@ use flate2::bufread::MultiGzDecoder;
 
 use crate::Result;
 
+/// The binary logarithm of the largest window that a zstd frame may ask for: 32 MiB. RFC 8878 §3.1.1.1.2 asks for 8 MiB
+/// of every decoder; the level 22 of zstd(1) takes 128, and with it memory that a hostile layer must not have.
+const MAX_WINDOW: u32 = 25;
+
 /// Bytes to look at before it is clear what they are.
 const MAGIC: usize = 4;
 
@@ -34,7 +38,11 @@ pub fn decoder<'a>(mut input: impl BufRead + Send + 'a) -> Result<Box<dyn Read +
     Ok(match kind {
         Compression::None => Box::new(whole),
         Compression::Gzip => Box::new(MultiGzDecoder::new(whole)),
-        Compression::Zstd => Box::new(zstd::stream::read::Decoder::with_buffer(whole)?),
+        Compression::Zstd => {
+            let mut frames = zstd::stream::read::Decoder::with_buffer(whole)?;
+            frames.window_log_max(MAX_WINDOW)?;
+            Box::new(frames)
+        }
     })
 }
 
@@ -132,6 +140,18 @@ mod tests {
             unpacked(&[skip.clone(), frame.clone(), skip.clone(), frame, skip].concat()).unwrap(),
             b"datadata"
         );
+    }
+
+    #[test]
+    fn windows_that_take_too_much_memory_are_refused() {
+        let frame = |window| {
+            let mut encoder = zstd::stream::write::Encoder::new(Vec::new(), 3).unwrap();
+            encoder.window_log(window).unwrap();
+            encoder.write_all(b"data").unwrap();
+            encoder.finish().unwrap()
+        };
+        assert_eq!(unpacked(&frame(MAX_WINDOW)).unwrap(), b"data");
+        assert!(unpacked(&frame(MAX_WINDOW + 1)).is_err());
     }
 
     #[test]
