@@ -15,6 +15,9 @@ use crate::graph::{Copy, Source, Unpack};
 use crate::ignore::Ignore;
 use crate::{Error, ErrorKind, Result, Wrap as _};
 
+/// Links that lead to links, as the kernel counts them.
+const MAX_LINKS: usize = 40;
+
 /// What files are like once they are there.
 struct Look<'a> {
     owner: Option<(u32, u32)>,
@@ -188,13 +191,23 @@ fn parent(root: &Root, path: &Path, look: &Look<'_>) -> Result<(Dir, std::ffi::O
 /// Makes a directory and those above it that are missing, each with the mode that it is asked for, whatever the umask.
 pub(super) fn directory_of(root: &Root, path: &Path, owner: (u32, u32)) -> Result<Dir> {
     let mut missing = Vec::new();
-    let mut at = path;
+    let mut at = path.to_owned();
+    let mut links = 0;
     let mut here = loop {
-        match root.find_dir(at)? {
-            Some(found) => break found,
+        if let Some(found) = root.find_dir(&at)? {
+            break found;
+        }
+        match dangling(root, &at)? {
+            Some(_) if links == MAX_LINKS => {
+                return Err(Error::new(ErrorKind::Invalid, format!("/{}: links in a circle", at.display())));
+            }
+            Some(target) => {
+                links += 1;
+                at = target;
+            }
             None => {
                 missing.push(at.file_name().unwrap_or_default().to_owned());
-                at = at.parent().unwrap_or(Path::new(""));
+                at = at.parent().unwrap_or(Path::new("")).to_owned();
             }
         }
     };
@@ -205,6 +218,19 @@ pub(super) fn directory_of(root: &Root, path: &Path, owner: (u32, u32)) -> Resul
         path::chmod(&here, 0o755)?;
     }
     Ok(here)
+}
+
+/// Where a link leads that leads to nothing yet: a path of the tree, like all that its links say.
+fn dangling(root: &Root, path: &Path) -> Result<Option<PathBuf>> {
+    let above = path.parent().unwrap_or(Path::new(""));
+    let (Some(dir), Some(name)) = (root.find_dir(above)?, path.file_name()) else { return Ok(None) };
+    match dir.find(name)? {
+        Some(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::Symlink => {
+            let target = above.join(dir.read_link(name)?);
+            Ok(Some(super::files::normal(&target.to_string_lossy()).iter().collect()))
+        }
+        _ => Ok(None),
+    }
 }
 
 fn directory(root: &Root, path: &Path, look: &Look<'_>) -> Result<Dir> {

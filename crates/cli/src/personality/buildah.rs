@@ -57,6 +57,9 @@ mod tests {
     #[test]
     fn the_words_that_people_use_are_understood() {
         for words in [
+            "buildah build",
+            "buildah build -t my-first-image:latest",
+            "buildah bud --layers -f Containerfile -t x .",
             "buildah from alpine",
             "buildah from --pull=never --name base scratch",
             "buildah ps",

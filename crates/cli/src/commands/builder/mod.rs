@@ -19,7 +19,7 @@ use clap::Subcommand;
 use conex_build::container::{self, Held};
 use conex_engine::Engine;
 
-use super::{login, logout, pull, system, tag};
+use super::{build, login, logout, pull, system, tag};
 use crate::error::{CommandError, CommandResult};
 use crate::session::Session;
 
@@ -43,6 +43,8 @@ pub(crate) struct Args {
 /// What is done to working containers and their images.
 #[derive(Subcommand, Debug)]
 pub(crate) enum Verb {
+    #[command(alias = "bud")]
+    Build(Box<build::Args>),
     From(from::Args),
     Run(Box<run::Args>),
     Copy(Box<add::CopyArgs>),
@@ -74,6 +76,7 @@ pub(crate) enum Verb {
 /// Runs the verb.
 pub(crate) fn run(verb: &Verb, session: &Session) -> CommandResult {
     match verb {
+        Verb::Build(args) => build::run(args, session),
         Verb::From(args) => from::run(args, session),
         Verb::Run(args) => run::run(args, session),
         Verb::Copy(args) => add::copy(args, session),

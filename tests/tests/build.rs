@@ -1,0 +1,232 @@
+// SPDX-License-Identifier: Apache-2.0
+//! `conex build`, as root and as an ordinary user: every instruction in images that run, the cache, failures, secrets,
+//! and a stage beside Debian's buildah.
+#![allow(clippy::unwrap_used, reason = "stories are told outside of the #[test] functions, too")]
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+
+use conex_testkit::user::{Range, User};
+use conex_testkit::{Output, Run, Sandbox, busybox, needs, require};
+use serde_json::Value;
+
+/// Somebody with busybox in their store, and a directory to build.
+struct Place<'a> {
+    sandbox: &'a Sandbox,
+    user: Option<User<'a>>,
+}
+
+impl<'a> Place<'a> {
+    fn of_root(sandbox: &'a Sandbox) -> require::Requirement<Self> {
+        Self { sandbox, user: None }.with_busybox()
+    }
+
+    fn of_a_user(sandbox: &'a Sandbox) -> require::Requirement<Self> {
+        require::program("newuidmap")?;
+        Self { sandbox, user: Some(sandbox.user(Range::Subordinate)) }.with_busybox()
+    }
+
+    fn with_busybox(self) -> require::Requirement<Self> {
+        self.sandbox.layout("busybox").add("latest", &busybox::image()?);
+        self.conex(&["copy", "--quiet", "oci:busybox:latest", "store:busybox"]).run().success();
+        fs::create_dir_all(self.context()).unwrap();
+        if let Some(user) = &self.user {
+            user.own(&self.context());
+        }
+        Ok(self)
+    }
+
+    fn conex(&self, words: &[&str]) -> Command {
+        match &self.user {
+            Some(user) => user.conex(words),
+            None => self.sandbox.conex(words),
+        }
+    }
+
+    fn context(&self) -> PathBuf {
+        self.sandbox.path("work/context")
+    }
+
+    fn file(&self, name: &str, text: &str) {
+        let path = self.context().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+
+    fn build(&self, containerfile: &str, options: &[&str]) -> Output {
+        self.file("Containerfile", containerfile);
+        let context = self.context();
+        self.conex(&[&["build"], options, &[context.to_str().unwrap()]].concat()).run()
+    }
+
+    /// What a program of the image prints.
+    fn prints(&self, image: &str, words: &[&str]) -> String {
+        self.conex(&[&["run", "--rm", image], words].concat()).run().success().stdout
+    }
+
+    fn is_whole(&self) {
+        self.conex(&["system", "fsck"]).run().success();
+        let left = fs::read_dir(self.sandbox.store().join("building")).unwrap().count();
+        assert_eq!(left, 0, "a build leaves no working directory");
+    }
+}
+
+/// The same story for root and for an ordinary user.
+macro_rules! for_both {
+    ($story:ident, $as_root:ident, $as_user:ident) => {
+        #[test]
+        fn $as_root() {
+            needs!(require::root());
+            let sandbox = Sandbox::new();
+            $story(&needs!(Place::of_root(&sandbox)));
+            sandbox.finish();
+        }
+
+        #[test]
+        fn $as_user() {
+            needs!(require::root());
+            let sandbox = Sandbox::new();
+            $story(&needs!(Place::of_a_user(&sandbox)));
+            sandbox.finish();
+        }
+    };
+}
+
+for_both!(instructions, root_images_are_what_their_files_say, root_images_of_an_ordinary_user);
+for_both!(cached, root_what_was_done_is_not_done_again, root_the_cache_of_an_ordinary_user);
+
+const STAGES: &str = "\
+ARG WORD=tool
+FROM busybox AS made
+ARG WORD
+RUN mkdir /out && echo $WORD > /out/tool && ln -s tool /out/link && touch /out/secret.md
+FROM busybox AS unused
+RUN exit 9
+FROM busybox
+ENV who=world
+WORKDIR /app/data
+COPY --chmod=u=rwx,go=rx --exclude=*.txt src ./src/
+COPY --from=made --exclude=*.md /out/ /opt/
+COPY <<one <<\"two\" /here/
+hello $who
+one
+hello $who
+two
+RUN <<EOF
+echo built by $(id -u) > /built
+EOF
+RUN --mount=type=bind,target=/ctx,rw touch /ctx/written && test -e /ctx/src/keep
+RUN --mount=type=cache,target=/c echo x >> /c/count && wc -l < /c/count > /count
+RUN --mount=type=secret,id=token grep -qx hush.hush /run/secrets/token
+USER 1000
+CMD [\"cat\", \"/built\"]
+";
+
+fn instructions(place: &Place<'_>) {
+    place.file("src/keep", "kept");
+    place.file("src/drop.txt", "dropped");
+    place.file("src/ignored.o", "ignored");
+    place.file(".containerignore", "**/*.o\n");
+    place.file("token", "hush-hush");
+    let token = format!("id=token,src={}", place.context().join("token").display());
+    let iidfile = place.context().join("iid");
+    let iid = iidfile.to_str().unwrap();
+    let options = ["-t", "app:1", "--secret", &token, "--iidfile", iid, "--build-arg", "WORD=given"];
+    let built = place.build(STAGES, &options).success();
+    let id = built.stdout.lines().last().unwrap().to_owned();
+    assert_eq!(fs::read_to_string(&iidfile).unwrap(), format!("sha256:{id}"));
+    assert!(!built.stderr.contains("exit 9"), "a stage that nobody needs does not run: {built}");
+    assert_eq!(place.prints("app:1", &[]), "built by 0\n");
+    let look = "cat /opt/tool /here/one /here/two; ls /opt /app/data/src; readlink /opt/link; id -u; pwd; stat -c %a src/keep";
+    let seen = place.prints("app:1", &["sh", "-c", look]);
+    assert_eq!(
+        seen,
+        "given\nhello world\nhello $who\n/app/data/src:\nkeep\n\n/opt:\nlink\ntool\ntool\n1000\n/app/data\n755\n"
+    );
+    assert!(!place.context().join("written").exists(), "a command does not change its context");
+    let config: Value =
+        serde_json::from_str(&place.conex(&["inspect", "app:1"]).run().success().stdout).unwrap();
+    assert_eq!(config[0]["Config"]["User"], "1000");
+    let found = Command::new("grep").arg("-rl").arg("hush-hush").arg(place.sandbox.store()).run();
+    assert_eq!(found.code(), 1, "the secret stays nowhere: {found}");
+    place.is_whole();
+}
+
+fn cached(place: &Place<'_>) {
+    let file = "FROM busybox\nRUN echo one > /one\nCOPY a /a\nRUN cat /a > /two\nLABEL x=y\n";
+    place.file("a", "1");
+    let times = |output: &Output| output.stderr.matches(" CACHED").count();
+    let id = |output: &Output| output.stdout.lines().last().unwrap_or_default().to_owned();
+    let same = ["--timestamp", "1000000000"];
+    let first = place.build(file, &same).success();
+    assert_eq!(times(&first), 0, "{first}");
+    // The same content at another time is the same.
+    place.file("a", "1");
+    let second = place.build(file, &same).success();
+    assert_eq!((times(&second), id(&second)), (3, id(&first)), "{second}");
+    place.file("a", "2");
+    let third = place.build(file, &same).success();
+    assert_eq!(times(&third), 1, "{third}");
+    assert_ne!(id(&third), id(&first));
+    place.file("a", "1");
+    let again = place.build(file, &[&same[..], &["--no-cache"]].concat()).success();
+    assert_eq!(
+        (times(&again), id(&again)),
+        (0, id(&first)),
+        "the same digests when all is done again: {again}"
+    );
+    place.is_whole();
+}
+
+#[test]
+fn root_what_is_wrong_is_told_with_its_place() {
+    needs!(require::root());
+    let sandbox = Sandbox::new();
+    let place = needs!(Place::of_root(&sandbox));
+    let failed = place.build("FROM busybox\nRUN echo first\nRUN echo why; exit 7\n", &[]).exits(7);
+    failed.says("Containerfile:3:1").says(">>> RUN echo why; exit 7");
+    place.build("FROM busybox\nRUN exit 7\n", &["-q"]).exits(7);
+    place.build("FROM busybox\nCPOY a b\n", &[]).exits(125).says("2:1").says("did you mean COPY?");
+    place
+        .build("FROM busybox\nCOPY missing /x\n", &[])
+        .exits(125)
+        .says("\"missing\" is not there")
+        .says("Containerfile:2:1");
+    place.build("FROM busybox\nCOPY ../../../etc/passwd /x\n", &[]).exits(125).says("is not there");
+    place
+        .build("FROM busybox\nRUN --security=insecure true\n", &[])
+        .exits(125)
+        .says("--allow security.insecure");
+    let checked = place.build("FROM busybox AS Up\nCMD echo\n", &["--check"]).exits(1);
+    assert!(checked.stdout.contains("2:1: JSONArgsRecommended"), "{checked}");
+    place.build("# check=error=true\nFROM busybox AS Up\n", &[]).exits(125).says("StageNameCasing");
+    let planned = place.build("FROM busybox\nRUN x\n", &["--plan"]).success();
+    assert!(planned.stdout.contains("run [\"/bin/sh\", \"-c\", \"x\"] on 0"), "{planned}");
+    place.is_whole();
+    sandbox.finish();
+}
+
+/// Links of an image, and names of caches, lead nowhere (B01, B03, B09).
+#[test]
+fn root_links_of_a_build_lead_nowhere() {
+    needs!(require::root());
+    let sandbox = Sandbox::new();
+    let place = needs!(Place::of_root(&sandbox));
+    let canary = sandbox.path("work/canary");
+    fs::create_dir(&canary).unwrap();
+    let host = canary.display();
+    let file = format!(
+        "FROM busybox AS bad\nRUN ln -s / /rootdir && ln -s {host} /out\n\
+         FROM busybox\n\
+         RUN --mount=type=bind,from=bad,source=/rootdir,target=/x,rw touch /x/BREAK && test -e /x/bin/busybox\n\
+         RUN --mount=type=bind,from=bad,source=../../..,target=/x,rw touch /x/BREAK\n\
+         RUN --mount=type=cache,id=../../../../{host},target=/x touch /x/BREAK\n\
+         RUN ln -s {host} /link\nCOPY Containerfile /link/\n"
+    );
+    place.build(&file, &[]).success();
+    assert_eq!(fs::read_dir(&canary).unwrap().count(), 0, "something came out");
+    assert!(!std::path::Path::new("/BREAK").exists());
+    place.is_whole();
+    sandbox.finish();
+}
