@@ -5,15 +5,22 @@
 //! else tells: a file whose inode has not changed since the description was written (`ctime`, which nobody can set) has
 //! the content that it says.
 //!
+//! Names of one file stay together: a layer can say of a name that it is one of a file's only if it has the file, so where
+//! one of them has changed, all have.
+//!
+//! ```text
+//!  ln a b │ mv b c   ──►   absent b, present a, present c      and not: absent b, present c
+//! ```
 //! The tree may be one that a container still changes. What comes out is then true of some moment of each file; what is
 //! packed is looked at again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
 use conex_sys::path::{Dir, FileType, Stat, Time};
 
+use super::links::Links;
 use super::mtree::{Facts, MAX_DEPTH, Node, base64, hash, type_word};
 use crate::layer::apply::is_of_host;
 use crate::layer::unlock;
@@ -31,6 +38,9 @@ pub(super) enum Change {
     Absent(PathBuf),
 }
 
+/// Device and inode of a file with several names.
+type Inode = (u64, u64);
+
 /// How a tree is looked at.
 #[derive(Clone, Debug)]
 pub(super) struct View {
@@ -45,23 +55,44 @@ pub(super) struct View {
 /// Compares what is below `root` with `was`. In each directory what is gone comes first, then what is there in the
 /// order of the names: layer.md wants whiteouts before their siblings.
 pub(super) fn changes(root: &Dir, was: &Node, view: &View) -> Result<Vec<Change>> {
-    let mut walk = Walk { view, changes: Vec::new(), bytes: 0 };
+    let mut walk =
+        Walk { view, links: Links::of(was), changes: Vec::new(), changed: HashSet::new(), bytes: 0 };
     let stat = conex_sys::path::stat(root)?;
     if walk.counts(Path::new("")) && (walk.facts_differ(&was.facts, &stat) || xattrs_differ(was, root)?) {
-        walk.changes.push(Change::Present(PathBuf::new()));
+        walk.changes.push(Found::Sure(Change::Present(PathBuf::new())));
     }
     walk.directory(root, Path::new(""), Some(was), 0)?;
-    Ok(walk.changes)
+    Ok(walk.together())
+}
+
+/// What the walk has found.
+enum Found {
+    Sure(Change),
+    /// Unchanged by itself: a name of a file that has others.
+    NameOf(Inode, PathBuf),
 }
 
 struct Walk<'a> {
     view: &'a View,
-    changes: Vec<Change>,
+    links: Links<'a>,
+    changes: Vec<Found>,
+    /// Files with several names of which one has changed.
+    changed: HashSet<Inode>,
     /// Of the files that are to be packed.
     bytes: u64,
 }
 
 impl Walk<'_> {
+    /// Where one name of a file has changed, all have.
+    fn together(self) -> Vec<Change> {
+        let changed = self.changed;
+        let sure = |found| match found {
+            Found::Sure(change) => Some(change),
+            Found::NameOf(inode, path) => changed.contains(&inode).then_some(Change::Present(path)),
+        };
+        self.changes.into_iter().filter_map(sure).collect()
+    }
+
     fn counts(&self, path: &Path) -> bool {
         !self.view.masks.iter().any(|mask| path.starts_with(mask))
     }
@@ -76,7 +107,7 @@ impl Walk<'_> {
         for name in before.keys().filter(|name| !now.contains_key(*name)) {
             let path = path.join(name);
             if self.counts(&path) {
-                self.changes.push(Change::Absent(path));
+                self.changes.push(Found::Sure(Change::Absent(path)));
             }
         }
         for (name, stat) in now {
@@ -107,9 +138,13 @@ impl Walk<'_> {
             None => true,
             Some(was) => self.differs(dir, name, stat, below, was).wrap(|| format!("{path:?}"))?,
         };
+        let linked = (!is_dir && stat.st_nlink > 1).then_some((stat.st_dev, stat.st_ino));
         if differs {
+            self.changed.extend(linked);
             self.count(stat, path)?;
-            self.changes.push(Change::Present(path.to_owned()));
+            self.changes.push(Found::Sure(Change::Present(path.to_owned())));
+        } else if let Some(inode) = linked {
+            self.changes.push(Found::NameOf(inode, path.to_owned()));
         }
         match below {
             Some(below) => self.directory(below, path, was.filter(|was| was.facts.kind == "dir"), depth + 1),
@@ -132,6 +167,10 @@ impl Walk<'_> {
 
     fn differs(&self, dir: &Dir, name: &OsStr, stat: &Stat, below: Option<&Dir>, was: &Node) -> Result<bool> {
         if self.facts_differ(&was.facts, stat) {
+            return Ok(true);
+        }
+        let linked = below.is_none() && stat.st_nlink > 1;
+        if linked && !self.untouched(stat) && !self.links.are_told_apart(&was.facts) {
             return Ok(true);
         }
         match FileType::from_raw_mode(stat.st_mode) {

@@ -7,6 +7,7 @@
 mod changes;
 mod convert;
 mod layers;
+mod links;
 mod meta;
 pub(crate) mod mtree;
 mod repack;

@@ -52,8 +52,12 @@ fn find(spec: &str, rootfs: &dyn Rootfs) -> Result<User> {
     };
     match group.filter(|group| !group.is_empty()) {
         Some(group) => found.gid = find_group(group, rootfs)?,
-        // Only a name has supplementary groups.
-        None if number.is_none() => found.additional_gids = memberships(user, &read(rootfs, "etc/group")?),
+        // A number that has a name has its groups. Root by number needs none, and a map of one id could not give them.
+        None if number != Some(0) => {
+            let group = read(rootfs, "etc/group")?;
+            found.additional_gids =
+                account.map_or_else(Vec::new, |account| memberships(&account.name, &group));
+        }
         None => {}
     }
     Ok(found)
@@ -157,7 +161,9 @@ mod tests {
         assert_eq!(ids("app").unwrap(), (1001, 1002, vec![10, 29]));
         assert_eq!(ids("app:wheel").unwrap(), (1001, 10, vec![]));
         assert_eq!(ids("app:5").unwrap(), (1001, 5, vec![]));
-        assert_eq!(ids("1001").unwrap(), (1001, 1002, vec![]));
+        assert_eq!(ids("1001").unwrap(), (1001, 1002, vec![10, 29]));
+        assert_eq!(ids("1001:wheel").unwrap(), (1001, 10, vec![]));
+        assert_eq!(ids("1001:5").unwrap(), (1001, 5, vec![]));
         assert_eq!(ids("7:8").unwrap(), (7, 8, vec![]));
         assert_eq!(ids(":wheel").unwrap(), (0, 10, vec![]));
         assert_eq!(lookup_user("app", &sample()).unwrap().home.as_deref(), Some("/home/app"));

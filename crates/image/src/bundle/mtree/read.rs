@@ -17,7 +17,7 @@ pub(in crate::bundle) struct Node {
 }
 
 /// What a line says.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(in crate::bundle) struct Facts {
     /// `file`, `dir`, `link`, …
     pub kind: String,
