@@ -6,6 +6,7 @@ use conex_engine::{Engine, image};
 use conex_spec::image::ImageConfig;
 use serde_json::{Value, json};
 
+use super::fields;
 use crate::error::{CommandError, CommandResult, Context as _};
 use crate::output;
 use crate::session::Session;
@@ -43,7 +44,7 @@ pub(super) fn run(args: &Args, session: &Session) -> CommandResult {
     };
     let value = value.context(|| format!("inspect {}", args.name))?;
     let text = match &args.format {
-        Some(format) => output::template::render_line(format, &value)?,
+        Some(format) => output::template::render_line(format, &fields::named(value))?,
         None => output::pretty(&value),
     };
     output::print(&text).map(|()| 0)

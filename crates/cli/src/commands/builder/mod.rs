@@ -5,6 +5,7 @@ mod add;
 mod commit;
 mod config;
 mod containers;
+mod fields;
 mod from;
 mod images;
 mod inspect;
