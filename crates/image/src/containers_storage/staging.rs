@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Where layers are unpacked before they belong to the storage: a directory of this process in `<graph root>/tmp`. One whose
-//! lock is free was left by a process that was killed; the next one removes it.
+//! Where layers are unpacked before they belong to the storage: a directory of this process in `<graph root>/tmp`, with a
+//! lock on the directory itself. One whose lock is free was left by a process that was killed; the next one removes it.
 
 use std::fs::File;
 
@@ -11,7 +11,6 @@ use crate::layout::files;
 use crate::{Result, Wrap};
 
 const PREFIX: &str = "conex-";
-const LOCK: &str = "lock";
 
 /// Gone when it is dropped.
 #[derive(Debug)]
@@ -27,13 +26,19 @@ impl Staging {
     pub(super) fn new(root: &Dir) -> Result<Self> {
         let tmp = files::subdirectory(root, "tmp", 0o700)?;
         sweep(&tmp).wrap(|| "tmp")?;
-        let name = format!("{PREFIX}{}", files::temporary_name().trim_start_matches('.'));
-        tmp.remove_all(&name)?;
-        tmp.make_dir(&name, 0o700)?;
-        let dir = tmp.open_dir(&name)?;
-        let lock = dir.create_file(LOCK, 0o600)?;
-        lock.lock().wrap(|| "lock")?;
-        Ok(Self { tmp, name, dir, _lock: lock })
+        loop {
+            let name = format!("{PREFIX}{}", files::temporary_name().trim_start_matches('.'));
+            tmp.remove_all(&name)?;
+            tmp.make_dir(&name, 0o700)?;
+            let dir = tmp.open_dir(&name)?;
+            let lock = dir.reopen()?.into_file();
+            lock.lock().wrap(|| "lock")?;
+            // Until it was locked, another one's sweep may have taken it for a dead one's.
+            let own = conex_sys::path::stat(&dir)?.st_ino;
+            if tmp.stat(&name).is_ok_and(|stat| stat.st_ino == own) {
+                return Ok(Self { tmp, name, dir, _lock: lock });
+            }
+        }
     }
 
     /// A file without a name.
@@ -59,10 +64,9 @@ fn sweep(tmp: &Dir) -> Result<()> {
         if !is_ours {
             continue;
         }
-        let lock = tmp.open_dir(&entry.name).and_then(|dir| dir.open_file(LOCK));
-        match lock {
-            Ok(lock) if lock.try_lock().is_ok() => tmp.remove_all(&entry.name)?,
-            // Somebody is just making it, or removing it.
+        match tmp.open_dir(&entry.name) {
+            Ok(dir) if dir.reopen()?.into_file().try_lock().is_ok() => tmp.remove_all(&entry.name)?,
+            // Its owner lives, or has just removed it.
             Ok(_) => {}
             Err(error) if error.errno() == Errno::NOENT => {}
             Err(error) => return Err(error.into()),
