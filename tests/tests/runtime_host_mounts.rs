@@ -114,6 +114,15 @@ fn root_the_tree_goes_with_what_covers_it_and_nobody_elses_goes() {
     sandbox.runtime(["delete", "--force", covered]).run().success();
     assert_eq!(mounts(&sandbox), before);
 
+    let seen = &sandbox.id("elsewhere");
+    sandbox.runtime(["create", seen]).run().success();
+    let delete = sandbox.runtime(["delete", "--force", seen]);
+    let mut unshare = sandbox.command("unshare");
+    unshare.arg("--mount").arg(delete.get_program()).args(delete.get_args());
+    unshare.run().success().says("was mounted in another mount namespace, mnt:[");
+    assert!(Command::new("umount").arg("--lazy").arg(&rootfs).status().unwrap().success());
+    assert_eq!(mounts(&sandbox), before, "as the warning said");
+
     let taken = &sandbox.id("taken");
     sandbox.runtime(["run", "-d", taken]).run().success();
     assert!(Command::new("umount").arg("--lazy").arg(&rootfs).status().unwrap().success());

@@ -59,10 +59,16 @@ fn every_verb_explains_itself_and_wrong_words_are_told() {
         let help = sandbox.runtime(["help", verb]).run().success().stdout;
         assert!(help.starts_with(&format!("NAME:\n   conex-runtime {verb} - ")), "{help}");
     }
-    assert_eq!(
-        sandbox.runtime(["state", "--help"]).run().success().stdout,
-        sandbox.runtime(["help", "state"]).run().success().stdout
-    );
+    let of_state = sandbox.runtime(["help", "state"]).run().success().stdout;
+    // runc's ways to ask, and crun's.
+    for words in [["state", "--help"], ["state", "-h"], ["h", "state"], ["state", "-?"], ["state", "--usage"]]
+    {
+        assert_eq!(sandbox.runtime(words).run().success().stdout, of_state, "{words:?}");
+    }
+    let version = sandbox.runtime(["--version"]).run().success().stdout;
+    for short in ["-v", "-V"] {
+        assert_eq!(sandbox.runtime([short]).run().success().stdout, version);
+    }
 
     let wrong = sandbox.runtime(["state"]).run().exits(1).says("requires exactly 1 argument(s)");
     assert!(wrong.stdout.starts_with("Incorrect Usage.\n\nNAME:\n   conex-runtime state - "), "{wrong}");

@@ -6,8 +6,8 @@ use conex_spec::runtime::{Hooks, Status};
 
 use crate::cli::Runtime;
 use crate::container::{Container, check_id};
-use crate::hooks;
 use crate::{Error, ErrorKind, Result, Wrap};
+use crate::{hooks, host_root};
 
 /// The verb. With `force` a running container is killed first, and a missing one is no error.
 pub(crate) fn delete(runtime: &Runtime, id: &str, force: bool) -> Result<()> {
@@ -41,7 +41,9 @@ pub(crate) fn delete(runtime: &Runtime, id: &str, force: bool) -> Result<()> {
 /// Takes everything away. A failing poststop hook is only worth a warning.
 pub(crate) fn destroy(runtime: &Runtime, container: Container, hooks: &Hooks) -> Result<()> {
     let state = container.state(Status::Stopped);
+    let left = container.record.conex.root_mount.as_ref().and_then(host_root::out_of_sight);
     container.destroy()?;
+    runtime.warn(left.as_slice());
     runtime.warn(&hooks::run_poststop(&hooks.poststop, &state));
     Ok(())
 }

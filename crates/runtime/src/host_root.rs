@@ -13,6 +13,7 @@
 #![expect(clippy::disallowed_methods, reason = "the root filesystem's own path is the host's")]
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use conex_spec::runtime::{Config, NamespaceKind};
@@ -30,6 +31,8 @@ use crate::{Error, ErrorKind, Result, Wrap};
 #[serde(default)]
 pub struct RecordedMount {
     pub point: String,
+    /// The inode of the mount namespace that it is in; 0 where it was not written down.
+    pub namespace: u64,
     pub id: u64,
     /// 0 before Linux 6.8.
     pub unique_id: u64,
@@ -44,8 +47,25 @@ pub(crate) fn record(container: &mut Container, plan: &Plan, sources: &[OwnedFd]
     let Some((rootfs, source)) = attached else { return Ok(()) };
     let point = std::fs::canonicalize(rootfs).wrap(|| "root filesystem")?.to_string_lossy().into_owned();
     let Identity { id, unique_id } = mount::identity(source.as_fd())?;
-    container.record.conex.root_mount = Some(RecordedMount { point, id, unique_id });
+    container.record.conex.root_mount =
+        Some(RecordedMount { point, namespace: own_namespace()?, id, unique_id });
     container.save()
+}
+
+fn own_namespace() -> Result<u64> {
+    Ok(std::fs::metadata("/proc/self/ns/mnt").wrap(|| "own mount namespace")?.ino())
+}
+
+/// What to tell somebody who deletes a container from where its mounts cannot be seen.
+pub(crate) fn out_of_sight(recorded: &RecordedMount) -> Option<String> {
+    let RecordedMount { point, namespace, .. } = recorded;
+    let is_elsewhere = *namespace != 0 && own_namespace().is_ok_and(|own| own != *namespace);
+    is_elsewhere.then(|| {
+        format!(
+            "root filesystem {point} was mounted in another mount namespace, mnt:[{namespace}], and is not \
+             unmounted there: if that still lives, umount --lazy {point} in it"
+        )
+    })
 }
 
 /// Takes the tree away, if it is there.

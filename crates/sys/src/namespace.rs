@@ -71,7 +71,7 @@ pub fn flags(kinds: impl IntoIterator<Item = Kind>) -> u64 {
     kinds.into_iter().fold(0, |flags, kind| flags | kind.flag())
 }
 
-fn show_flags(flags: u64) -> String {
+pub(crate) fn show_flags(flags: u64) -> String {
     let names: Vec<_> = Kind::ALL
         .into_iter()
         .filter(|kind| flags & kind.flag() != 0)

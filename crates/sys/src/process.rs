@@ -11,7 +11,7 @@ use rustix::process::{WaitId, WaitIdOptions};
 
 use crate::error::Call;
 use crate::raw::{check, owned, show};
-use crate::{Error, Result};
+use crate::{Error, Result, namespace};
 
 /// How a process ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,12 +57,25 @@ pub struct Spawn<'a> {
     pub preserve: u32,
 }
 
+impl Spawn<'_> {
+    /// What strace(1) would show of it.
+    fn call(&self) -> String {
+        let (parent, signal) = if self.sibling { ("|CLONE_PARENT", "0") } else { ("", "SIGCHLD") };
+        let (into, cgroup) = self.cgroup.map_or_else(Default::default, |directory| {
+            ("|CLONE_INTO_CGROUP", format!(", cgroup={}", show(&directory)))
+        });
+        let namespaces = namespace::show_flags(self.namespaces);
+        let bar = if namespaces.is_empty() { "" } else { "|" };
+        format!("clone3({{flags=CLONE_PIDFD{parent}{into}{bar}{namespaces}, exit_signal={signal}{cgroup}}})")
+    }
+}
+
 /// Makes a child by clone3(2) and runs `child` in it; the child exits with the number that it returns.
 ///
 /// It gets copies of all memory and descriptors, like after fork(2). Refused (`EBUSY`) while the process has other
 /// threads, for their locks would stay locked in the child for ever.
 pub fn spawn(request: &Spawn<'_>, child: impl FnOnce() -> i32) -> Result<Child> {
-    let describe = || format!("clone3({request:?})");
+    let describe = || request.call();
     if !is_single_threaded() {
         return Err(Error::new(describe(), Errno::BUSY));
     }
@@ -399,6 +412,17 @@ mod tests {
         // The test harness itself runs this in a second thread.
         let refused = spawn(&Spawn::default(), || 0).unwrap_err();
         assert_eq!(refused.errno(), Errno::BUSY);
+        assert_eq!(refused.call(), "clone3({flags=CLONE_PIDFD, exit_signal=SIGCHLD})");
+        let cgroup = std::fs::File::open("/").unwrap();
+        let request = Spawn {
+            namespaces: namespace::flags([namespace::Kind::Pid, namespace::Kind::Mount]),
+            cgroup: Some(cgroup.as_fd()),
+            sibling: true,
+            ..Spawn::default()
+        };
+        let flags = "CLONE_PIDFD|CLONE_PARENT|CLONE_INTO_CGROUP|CLONE_NEWPID|CLONE_NEWNS";
+        let call = spawn(&request, || 0).unwrap_err().call().to_owned();
+        assert!(call.starts_with(&format!("clone3({{flags={flags}, exit_signal=0, cgroup=")), "{call}");
     }
 
     #[test]

@@ -27,6 +27,8 @@ pub(super) const GLOBAL: &[Flag] = &[
     option("log-level", "LEVEL", "error, warning or debug (default: warnings at standard error only)"),
     option("criu", "PATH", ""),
     switch("version", "print the version").or('v'),
+    // crun's other name for it.
+    switch("version", "").or('V'),
 ];
 
 /// What is to be done.
@@ -53,9 +55,11 @@ impl Call {
         let task = match words.next() {
             _ if global.has("version") => Task::Version,
             None => Task::Overview,
-            Some(word) if word == "help" => words.next().map_or(Ok(Task::Overview), |word| {
-                Ok::<_, Error>(Task::Help(verbs::find(&word).ok_or_else(|| unknown(name, &word))?))
-            })?,
+            Some(word) if word == "help" || word == "h" => {
+                words.next().map_or(Ok(Task::Overview), |word| {
+                    Ok::<_, Error>(Task::Help(verbs::find(&word).ok_or_else(|| unknown(name, &word))?))
+                })?
+            }
             Some(word) => {
                 let verb = verbs::find(&word).ok_or_else(|| unknown(name, &word))?;
                 read(name, verb, &words.map(OsString::from).collect::<Vec<_>>(), global.help)?

@@ -88,7 +88,8 @@ pub(super) fn parse(words: &[OsString], flags: &[Flag], order: Order) -> Result<
                 parsed.positional.push(text(value)?);
                 continue;
             }
-            Arg::Long("help") | Arg::Short('h') => {
+            // runc's words, and crun's.
+            Arg::Long("help" | "usage") | Arg::Short('h' | '?') => {
                 parsed.help = true;
                 continue;
             }
