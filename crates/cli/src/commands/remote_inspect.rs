@@ -5,7 +5,7 @@ use std::io::Read as _;
 
 use conex_engine::images::Image;
 use conex_engine::images::transfer::Source;
-use conex_engine::registry::{Client, Settings as RegistrySettings};
+use conex_engine::registry::{Client, Remote, Settings as RegistrySettings};
 use conex_engine::transport::Location;
 use conex_engine::{Engine, images};
 use conex_spec::image::Platform;
@@ -54,7 +54,7 @@ pub(crate) fn run(args: &Args, session: &Session, platform: &Platform) -> Comman
     let context = || format!("inspect {}", args.image);
     let location = Location::parse(&args.image, false).context(context)?;
     session.enter_to_read(&location).context(context)?;
-    let source = location.source(&engine, &registry).context(context)?;
+    let (source, remote) = open(&location, &engine, &registry).context(context)?;
     if args.raw && !args.config {
         let raw = source.resolve().context(context)?;
         return output::print(&String::from_utf8_lossy(&raw.bytes)).map(|()| 0);
@@ -66,7 +66,7 @@ pub(crate) fn run(args: &Args, session: &Session, platform: &Platform) -> Comman
             return output::print(&String::from_utf8_lossy(&bytes)).map(|()| 0);
         }
         true => serde_json::to_value(&image.config).map_err(|error| CommandError::tool(error.to_string()))?,
-        false => view(&location, &image, source.as_ref(), &registry, !args.no_tags).context(context)?,
+        false => view(&image, remote.as_ref(), !args.no_tags).context(context)?,
     };
     match &args.format {
         Some(format) => output::print(&template::render_line(format, &with_go_names(value))?)?,
@@ -132,28 +132,28 @@ pub(crate) fn merged_view(
     registry: &RegistrySettings,
     tags: bool,
 ) -> Result<Value, CommandError> {
-    let location = Location::parse(name, false)?;
-    let source = location.source(engine, registry)?;
+    let (source, remote) = open(&Location::parse(name, false)?, engine, registry)?;
     let image = Image::load(source.as_ref(), &Platform::host())?;
-    view(&location, &image, source.as_ref(), registry, tags)
+    view(&image, remote.as_ref(), tags)
+}
+
+/// What to read the image from, and the same as a registry's where it is one: over the same connections.
+fn open(
+    location: &Location,
+    engine: &Engine,
+    registry: &RegistrySettings,
+) -> Result<(Box<dyn Source>, Option<Remote>), CommandError> {
+    let Location::Docker(reference) = location else { return Ok((location.source(engine, registry)?, None)) };
+    let remote = Client::new(registry.clone()).remote(reference);
+    Ok((Box::new(remote.clone()), Some(remote)))
 }
 
 /// skopeo's merged view of a manifest and its configuration.
-fn view(
-    location: &Location,
-    image: &Image,
-    source: &dyn Source,
-    registry: &RegistrySettings,
-    tags: bool,
-) -> Result<Value, CommandError> {
-    let (name, tags) = match location {
-        Location::Docker(reference) if tags => {
-            (reference.repository(), Client::new(registry.clone()).remote(reference).tags()?)
-        }
-        Location::Docker(reference) => (reference.repository(), Vec::new()),
-        _ => (String::new(), Vec::new()),
-    };
-    let digest = source.resolve()?.descriptor.digest;
+fn view(image: &Image, remote: Option<&Remote>, tags: bool) -> Result<Value, CommandError> {
+    let name = remote.map_or_else(String::new, |remote| remote.reference().repository());
+    let tags = remote.filter(|_| tags).map_or_else(|| Ok(Vec::new()), Remote::tags)?;
+    // What was named: an index, where one led to the image.
+    let digest = image.walk.first().map(|named| &named.digest);
     let layers = &image.manifest.layers;
     let config = &image.config;
     Ok(json!({

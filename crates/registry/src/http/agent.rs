@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::fs;
+use std::net::IpAddr;
 use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock};
 
@@ -62,6 +63,8 @@ impl Agents {
 
     fn build(&self, origin: &Origin, trust: Trust, settings: &Settings) -> Result<Agent> {
         let patience = &settings.patience;
+        // To look a name up within a time takes a thread; an address needs none.
+        let is_address = origin.host.parse::<IpAddr>().is_ok();
         let mut config = Agent::config_builder()
             .http_status_as_error(false)
             .max_redirects(0)
@@ -72,7 +75,7 @@ impl Agents {
             .max_idle_connections(64)
             .max_idle_connections_per_host(16)
             .timeout_connect(Some(patience.connect))
-            .timeout_resolve(Some(patience.connect))
+            .timeout_resolve((!is_address).then_some(patience.connect))
             .timeout_recv_response(Some(patience.answer))
             .timeout_per_read(Some(patience.stall))
             .timeout_per_write(Some(patience.stall))
