@@ -98,6 +98,66 @@ fn root_pull_list_tag_push_remove() {
     scene.finish();
 }
 
+/// Every name has its line, with the id and size of what it means, however many mean the same; so has what is no image.
+#[test]
+fn root_many_names_of_one_image() {
+    needs!(require::root());
+    let sandbox = Sandbox::new();
+    let conex = |words: &[&str]| sandbox.conex(words).run().success().stdout;
+    let layout = sandbox.layout("given");
+    let images = [1_usize, 2].map(|count| {
+        let layer = |at: usize| Layer::new(&[tar::file(&format!("file-{at}"), "x".repeat(at * 5000))]);
+        let image = Image::new((0..count).map(layer).collect());
+        layout.add(&format!("layers-{count}"), &image);
+        conex(&[
+            "copy",
+            &format!("oci:given:layers-{count}"),
+            &format!("store:localhost/one:layers-{count}"),
+        ]);
+        let id = conex(&["images", "-q", "--no-trunc", &format!("one:layers-{count}")]);
+        let size: u64 = image.manifest()["layers"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|layer| layer["size"].as_u64().unwrap())
+            .sum();
+        (id.trim_end().to_owned(), size + image.config_bytes().len() as u64)
+    });
+    assert_ne!(images[0], images[1]);
+    let path = sandbox.store().join("index.json");
+    let mut index: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    let entries = index["manifests"].as_array_mut().unwrap();
+    let given = entries.clone();
+    for at in 0..200 {
+        let mut entry = given[at % 2].clone();
+        entry["annotations"]["org.opencontainers.image.ref.name"] = format!("localhost/many:{at}").into();
+        if at >= 198 {
+            entry["digest"] = format!("sha256:{}", "0".repeat(64)).into();
+        }
+        entries.push(entry);
+    }
+    std::fs::write(&path, index.to_string()).unwrap();
+    let rows: Value =
+        serde_json::from_str(&conex(&["images", "--no-trunc", "--format", "json", "many"])).unwrap();
+    let rows = rows.as_array().unwrap();
+    assert_eq!(rows.len(), 200);
+    for row in rows {
+        let at: usize = row["Tag"].as_str().unwrap().parse().unwrap();
+        let (id, size) = &images[at % 2];
+        match at {
+            0..198 => assert_eq!(
+                (row["ID"].as_str(), row["Size"].as_str()),
+                (Some(id.as_str()), Some(format!("{size}B").as_str()))
+            ),
+            _ => assert_eq!((row["ID"].as_str(), row["Size"].as_str()), (Some("<none>"), Some("N/A"))),
+        }
+    }
+    let second = images[1].0.trim_start_matches("sha256:");
+    let found: Value = serde_json::from_str(&conex(&["inspect", &second[..12]])).unwrap();
+    assert_eq!(found[0]["Id"], images[1].0.as_str());
+    sandbox.finish();
+}
+
 /// SIGKILL in the middle of a pull: the store is whole, the next pull succeeds and leaves no rest.
 #[test]
 fn root_a_pull_is_killed() {

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Images of the store as a person names them: pulling, finding, tagging, removing.
 
+use std::collections::{HashMap, HashSet};
+
 use conex_image::Image;
-use conex_image::store::{GcReport, Named, StoreSink};
+use conex_image::store::{Entry, GcReport, Named, StoreSink};
 use conex_image::transfer::{self, CopyOptions, Progress, Select};
-use conex_spec::Digest;
 use conex_spec::distribution::Reference;
 use conex_spec::image::{Descriptor, Platform};
+use conex_spec::{Digest, Timestamp};
 
 use crate::transport::Location;
 use crate::{Engine, Error, ErrorKind, Result, Wrap as _, container};
@@ -37,7 +39,29 @@ pub struct Listed {
     /// What the name means.
     pub descriptor: Descriptor,
     /// The image for this platform; `None` where the name means something else, such as an artifact.
-    pub image: Option<Image>,
+    pub image: Option<Summary>,
+}
+
+/// What a list tells of an image.
+#[derive(Clone, Debug)]
+pub struct Summary {
+    /// The image id.
+    pub id: Digest,
+    /// When it was made, where it says so.
+    pub created: Option<Timestamp>,
+    /// Bytes of its configuration and its layers, as a registry keeps them.
+    pub size: u64,
+}
+
+impl Summary {
+    fn of(image: &Image) -> Self {
+        let layers: u64 = image.manifest.layers.iter().map(|layer| layer.size).sum();
+        Self {
+            id: image.id().clone(),
+            created: image.config.created.as_ref().and_then(|time| time.parse().ok()),
+            size: layers + image.manifest.config.size,
+        }
+    }
 }
 
 /// What a pull did.
@@ -142,18 +166,26 @@ pub fn ensure(
     pull(engine, text, platform, progress).map(|pulled| pulled.reference.canonical())
 }
 
-/// Every name in the store, in the store's order, then what has none.
+/// Every name in the store, in the store's order, then what has none. An image of many names is read once.
 pub fn list(engine: &Engine) -> Result<Vec<Listed>> {
     let store = engine.store()?;
+    let platform = Platform::host();
+    let mut known: HashMap<Digest, Option<Summary>> = HashMap::new();
+    let (named, nameless): (Vec<_>, Vec<_>) =
+        store.entries()?.into_iter().partition(|entry| entry.name.is_some());
+    let entries = named.into_iter().chain(nameless);
     let mut listed = Vec::new();
-    for Named { name, descriptor } in store.images()? {
-        let Ok(name) = name.parse() else { continue };
-        let image = store.image(&descriptor, &Platform::host()).ok();
-        listed.push(Listed { name: Some(name), descriptor, image });
-    }
-    for descriptor in store.nameless()? {
-        let image = store.image(&descriptor, &Platform::host()).ok();
-        listed.push(Listed { name: None, descriptor, image });
+    for Entry { name, descriptor } in entries {
+        let Ok(name) = name.map(|name| name.parse()).transpose() else { continue };
+        let image = match known.get(&descriptor.digest) {
+            Some(image) => image.clone(),
+            None => {
+                let image = store.image(&descriptor, &platform).ok().as_ref().map(Summary::of);
+                known.insert(descriptor.digest.clone(), image.clone());
+                image
+            }
+        };
+        listed.push(Listed { name, descriptor, image });
     }
     Ok(listed)
 }
@@ -213,7 +245,12 @@ fn by_id<'a>(engine: &Engine, names: &'a [Named], text: &str) -> Option<&'a Name
         return None;
     }
     let store = engine.store().ok()?;
+    let mut seen = HashSet::new();
     names.iter().find(|named| {
+        // An image of many names is read once.
+        if !seen.insert(&named.descriptor.digest) {
+            return false;
+        }
         let image = store.image(&named.descriptor, &Platform::host());
         image.is_ok_and(|image| image.id().hex().starts_with(wanted))
     })

@@ -2,7 +2,6 @@
 //! `conex images`
 
 use conex_engine::image::{self, Listed};
-use conex_spec::Timestamp;
 use serde_json::{Value, json};
 
 use crate::error::CommandResult;
@@ -56,8 +55,8 @@ pub(crate) fn run(args: &Args, session: &Session) -> CommandResult {
         one.name.as_ref().is_some_and(|name| name.canonical().contains(wanted.as_str()))
     };
     listed.retain(|one| args.name.as_ref().is_none_or(|wanted| fits(one, wanted)));
-    let created = |one: &Listed| created(one).map_or(0, |time| -time.seconds);
-    listed.sort_by_key(created);
+    let created = |one: &Listed| one.image.as_ref()?.created;
+    listed.sort_by_key(|one| created(one).map_or(0, |time| -time.seconds));
     let rows: Vec<Value> = listed.iter().map(|one| row(one, args, session)).collect();
     if args.quiet {
         let mut ids: Vec<String> = rows.iter().map(|row| output::template::text(&row["ID"])).collect();
@@ -71,18 +70,12 @@ pub(crate) fn run(args: &Args, session: &Session) -> CommandResult {
     output::print_rows(&rows, &columns, args.format.as_deref())
 }
 
-fn created(one: &Listed) -> Option<Timestamp> {
-    one.image.as_ref()?.config.created.as_ref()?.parse().ok()
-}
-
 fn row(one: &Listed, args: &Args, session: &Session) -> Value {
-    let created = created(one);
-    let id = one.image.as_ref().map_or("<none>", |image| match args.no_trunc {
-        true => image.id().as_str(),
-        false => image.id().short(),
-    });
-    let size = one.image.as_ref().map(|image| {
-        image.manifest.layers.iter().map(|layer| layer.size).sum::<u64>() + image.manifest.config.size
+    let image = one.image.as_ref();
+    let created = image.and_then(|image| image.created);
+    let id = image.map_or("<none>", |image| match args.no_trunc {
+        true => image.id.as_str(),
+        false => image.id.short(),
     });
     json!({
         "Repository": one.name.as_ref().map_or("<none>".to_owned(), |name| session.repository(name)),
@@ -91,6 +84,6 @@ fn row(one: &Listed, args: &Args, session: &Session) -> Value {
         "ID": id,
         "CreatedSince": created.map_or("N/A".to_owned(), |time| format!("{} ago", units::since(time))),
         "CreatedAt": created.map(|time| time.to_string()),
-        "Size": size.map_or("N/A".to_owned(), units::size),
+        "Size": image.map_or("N/A".to_owned(), |image| units::size(image.size)),
     })
 }

@@ -65,6 +65,15 @@ pub struct Named {
     pub descriptor: Descriptor,
 }
 
+/// A line of index.json.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// As of [`Named`]; `None` for an image that has no name.
+    pub name: Option<String>,
+    /// The manifest or index.
+    pub descriptor: Descriptor,
+}
+
 /// Keeps `gc` away while it lives. Hold one from before bringing content in until a name leads to it.
 #[derive(Debug)]
 pub struct Shared {
@@ -139,15 +148,23 @@ impl Store {
         }
     }
 
+    /// Everything that is kept, in the order of index.json.
+    pub fn entries(&self) -> Result<Vec<Entry>> {
+        let entries = index::read(&self.root)?.manifests.into_iter();
+        let split = entries.map(|mut descriptor| match index::name_of(&descriptor).map(str::to_owned) {
+            None => Entry { name: None, descriptor },
+            name => {
+                descriptor.annotations.clear();
+                Entry { name, descriptor }
+            }
+        });
+        Ok(split.collect())
+    }
+
     /// All names, in the order of index.json.
     pub fn images(&self) -> Result<Vec<Named>> {
-        let entries = index::read(&self.root)?.manifests.into_iter();
-        let named = entries.filter_map(|mut descriptor| {
-            let name = index::name_of(&descriptor)?.to_owned();
-            descriptor.annotations.clear();
-            Some(Named { name, descriptor })
-        });
-        Ok(named.collect())
+        let entries = self.entries()?.into_iter();
+        Ok(entries.filter_map(|Entry { name, descriptor }| Some(Named { name: name?, descriptor })).collect())
     }
 
     /// What `name` (a full canonical reference, or the digest of an image without a name) means: a manifest or an index.
@@ -199,8 +216,8 @@ impl Store {
 
     /// The images that have no name.
     pub fn nameless(&self) -> Result<Vec<Descriptor>> {
-        let entries = index::read(&self.root)?.manifests.into_iter();
-        Ok(entries.filter(|entry| index::name_of(entry).is_none()).collect())
+        let entries = self.entries()?.into_iter();
+        Ok(entries.filter(|entry| entry.name.is_none()).map(|entry| entry.descriptor).collect())
     }
 
     /// Forgets an image that has no name. The content stays until `gc`.

@@ -4,7 +4,6 @@
 use conex_build::container;
 use conex_engine::Engine;
 use conex_engine::image::{self, Listed};
-use conex_spec::Timestamp;
 use serde_json::{Value, json};
 
 use super::super::images as table;
@@ -63,17 +62,15 @@ pub(super) fn run(args: &Args, session: &Session) -> CommandResult {
 
 fn row(one: &Listed) -> Option<Value> {
     let image = one.image.as_ref()?;
-    let created: Option<Timestamp> = image.config.created.as_ref().and_then(|time| time.parse().ok());
-    let size = image.manifest.layers.iter().map(|layer| layer.size).sum::<u64>() + image.manifest.config.size;
     let names: Vec<String> = one.name.iter().map(ToString::to_string).collect();
     Some(json!({
-        "id": image.id().short(),
+        "id": image.id.short(),
         "names": names,
         "digest": one.descriptor.digest,
-        "createdat": created.map_or("N/A".to_owned(), |time| format!("{} ago", units::since(time))),
-        "size": units::size(size),
-        "created": created.map_or(0, |time| time.seconds),
-        "createdatraw": created.map(|time| time.to_string()),
+        "createdat": image.created.map_or("N/A".to_owned(), |time| format!("{} ago", units::since(time))),
+        "size": units::size(image.size),
+        "created": image.created.map_or(0, |time| time.seconds),
+        "createdatraw": image.created.map(|time| time.to_string()),
         "readonly": false,
         "history": null,
     }))
@@ -105,7 +102,7 @@ fn listed(engine: &Engine, named: bool) -> Result<Vec<String>, CommandError> {
     Ok(all
         .filter_map(|one| match &one.name {
             Some(name) => Some(name.canonical()),
-            None => one.image.map(|image| image.id().hex().to_owned()),
+            None => one.image.map(|image| image.id.hex().to_owned()),
         })
         .collect())
 }
