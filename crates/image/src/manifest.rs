@@ -125,6 +125,12 @@ fn shape(bytes: &[u8]) -> Result<Shape> {
     Ok(shape)
 }
 
+/// Whether no object in a JSON document has a key twice: readers differ in which of the two counts.
+pub(crate) fn no_key_twice(bytes: &[u8]) -> Result<()> {
+    let mut reader = serde_json::Deserializer::from_slice(bytes);
+    Walk { top: None }.deserialize(&mut reader).map_err(|e| Error::invalid(e.to_string()))
+}
+
 /// Visits a JSON value of any type. Depth is bounded by the parser (128).
 struct Walk<'a> {
     top: Option<&'a mut Shape>,

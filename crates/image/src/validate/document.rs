@@ -8,6 +8,7 @@ use conex_spec::image::media_type;
 use serde_json::Value;
 
 use super::Violation;
+use crate::manifest::no_key_twice;
 use crate::verify::{self, sha256};
 
 /// What a document is meant to be.
@@ -36,6 +37,10 @@ impl Kind {
 /// Every rule that a document breaks.
 pub fn document(place: &str, bytes: &[u8], kind: Kind) -> Vec<Violation> {
     let mut check = Check { place, violations: Vec::new() };
+    let ambiguous = |error: crate::Error| check.add("", error.to_string());
+    if serde_json::from_slice::<serde::de::IgnoredAny>(bytes).is_ok() {
+        no_key_twice(bytes).unwrap_or_else(ambiguous);
+    }
     match serde_json::from_slice::<Value>(bytes) {
         Err(error) => check.add("", format!("is no JSON document: {error}")),
         Ok(value) if !value.is_object() => check.add("", "must be a JSON object"),
@@ -60,6 +65,8 @@ type Rule = (&'static str, fn(&Value) -> bool);
 const STRING: Rule = ("a string", Value::is_string);
 const BOOLEAN: Rule = ("true or false", Value::is_boolean);
 const STRINGS: Rule = ("an array of strings", is_strings);
+/// RFC 3986.
+const URIS: Rule = ("an array of URIs", is_uris);
 const STRING_MAP: Rule = ("an object whose values are strings", is_string_map);
 /// A set: `{"8080/tcp": {}}`.
 const SET: Rule = ("an object whose values are empty objects", is_set);
@@ -169,7 +176,7 @@ impl Check<'_> {
             self.add(format!("{at}/digest"), error.to_string());
         }
         let size = self.must(at, value, "size", SIZE).and_then(Value::as_u64);
-        self.may(at, value, "urls", STRINGS);
+        self.may(at, value, "urls", URIS);
         self.may(at, value, "annotations", STRING_MAP);
         if let Some(platform) = value.get("platform").filter(|platform| !platform.is_null()) {
             let at = format!("{at}/platform");
@@ -293,6 +300,16 @@ impl Check<'_> {
 
 fn is_strings(value: &Value) -> bool {
     value.as_array().is_some_and(|list| list.iter().all(Value::is_string))
+}
+
+fn is_uris(value: &Value) -> bool {
+    let is_uri = |text: &str| {
+        let scheme = text.split_once(':').map_or("", |(scheme, _)| scheme);
+        scheme.starts_with(|c: char| c.is_ascii_alphabetic())
+            && scheme.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c))
+            && text.chars().all(|c| c.is_ascii_graphic())
+    };
+    value.as_array().is_some_and(|list| list.iter().all(|one| one.as_str().is_some_and(is_uri)))
 }
 
 fn is_string_map(value: &Value) -> bool {

@@ -97,6 +97,20 @@ fn everything_that_is_wrong_is_told_at_once() {
     }
 }
 
+#[test]
+fn a_key_that_comes_twice_and_an_address_that_is_none_are_told() {
+    let mut text = manifest().to_string();
+    text.truncate(text.len() - 1);
+    text.push_str(",\"layers\":[]}");
+    let found = document("x", text.as_bytes(), Kind::Manifest);
+    assert!(found.len() == 1 && found[0].message.contains("\"layers\" comes twice"), "{found:?}");
+    let mut foreign = manifest();
+    for (url, wrong) in [("https://a.example/b?c", 0), ("urn:x", 0), ("no uri", 1), ("a b:c", 1), ("/x", 1)] {
+        foreign["layers"][0]["urls"] = json!([url]);
+        assert_eq!(pointers(Kind::Manifest, &foreign).len(), wrong, "{url}");
+    }
+}
+
 fn below(memory: &Memory) -> Vec<String> {
     let found = layout(memory, std::slice::from_ref(&memory.top.descriptor));
     found.iter().map(ToString::to_string).collect()
