@@ -1,14 +1,26 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Working containers, as root and as an ordinary user: the lines that people type, by the name of buildah, and the
-//! verbs around them. Public names lead to a registry on loopback.
+//! verbs around them, and a kill at any call. Public names lead to a registry on loopback.
 
+use std::fs;
+use std::process::Command;
+
+use conex_testkit::inject::{Fault, Injector};
 use conex_testkit::server::Registry;
 use conex_testkit::user::{Range, User};
-use conex_testkit::{Image, Layer, Output, Run, Sandbox, busybox, needs, require, tar};
+use conex_testkit::{Image, Layer, Output, Run, Sandbox, busybox, effort, needs, require, tar};
+use serde_json::Value;
 
 /// From the name of an image to one of one's own, and a script of the same steps.
 const WALK: &str = r#"
+printf 'FROM alpine\nRUN apk update && apk add curl\nCMD curl\n' > Containerfile
+buildah build
 buildah images
+buildah build -t my-first-image:latest
+[ "$(conex run --rm --network none localhost/my-first-image:latest)" = 'I am curl' ]
+printf 'FROM alpine\nUSER 1000\n' > ~/Containerfile
+buildah build -t new-user-image:latest -f ~/Containerfile
+[ "$(conex run --rm --network none localhost/new-user-image:latest id -u)" = 1000 ]
 echo secret | buildah login --username me --password-stdin "$REGISTRY"
 buildah pull httpd
 buildah tag httpd quay.io/mkdev/dockerless:latest
@@ -179,4 +191,84 @@ fn root_every_verb_around_as_an_ordinary_user() {
     needs!(require::root());
     needs!(require::program("newuidmap"));
     as_a_user(VERBS);
+}
+
+/// A store with an image, and a verb that is killed.
+struct Killed<'a> {
+    sandbox: &'a Sandbox,
+    injector: Injector<'a>,
+}
+
+impl Killed<'_> {
+    fn says(&self, words: &[&str]) -> String {
+        self.sandbox.conex(words).run().success().stdout
+    }
+
+    /// Kills the verb at its calls; each time the store is whole, nothing is mounted, and `after` goes on from there.
+    fn everywhere(&self, verb: &[&str], before: impl Fn(&Self), mut after: impl FnMut(&Self)) {
+        let command: Command = self.sandbox.conex(verb);
+        before(self);
+        let points = self.injector.points(&command);
+        after(self);
+        let mut kills = 0;
+        for point in effort::sample(&points, 12) {
+            before(self);
+            kills += usize::from(self.injector.run(&command, point, Fault::Kill).0);
+            let checked = self.sandbox.conex(["system", "fsck"]).run();
+            assert!(checked.status.success(), "{verb:?} killed at {point:?}\n{checked}");
+            let mounts = fs::read_to_string("/proc/self/mountinfo").expect("the kernel lists mounts");
+            assert!(!mounts.contains(self.sandbox.tag()), "{verb:?} killed at {point:?}\n{mounts}");
+            after(self);
+            let left = fs::read_dir(self.sandbox.store().join("builders")).expect("a directory").count();
+            assert_eq!(left, 0, "{verb:?} killed at {point:?}");
+        }
+        assert!(kills > 0, "{verb:?} was never killed");
+        effort::tell(&format!("{verb:?} was killed at {kills} points"));
+    }
+}
+
+#[test]
+fn root_killed_verbs_leave_a_whole_store() {
+    needs!(require::root());
+    let sandbox = Sandbox::new();
+    let killed = Killed { sandbox: &sandbox, injector: needs!(Injector::new(&sandbox)) };
+    sandbox.layout("origin").add("a", &Image::new(vec![Layer::new(&[tar::file("below", "b")])]));
+    fs::write(sandbox.path("work/new"), "new").expect("write a file");
+    killed.says(&["copy", "--quiet", "oci:origin:a", "store:localhost/a:1"]);
+    let from = ["builder", "from", "--name", "c", "localhost/a:1"];
+    let rm = ["builder", "rm", "c"];
+
+    killed.everywhere(
+        &from,
+        |_| (),
+        |killed| {
+            // Whole, or not there at all.
+            match killed.says(&["builder", "containers", "-q"]).lines().count() {
+                0 => assert_eq!(killed.says(&from), "c\n"),
+                count => assert_eq!(count, 1),
+            }
+            killed.says(&["builder", "copy", "c", "new", "/"]);
+            killed.says(&rm);
+        },
+    );
+
+    let changed = |killed: &Killed<'_>| {
+        killed.says(&from);
+        killed.says(&["builder", "copy", "c", "new", "/"]);
+    };
+    let commit = ["builder", "commit", "--quiet", "c", "localhost/made:1"];
+    killed.everywhere(&commit, changed, |killed| {
+        killed.says(&commit);
+        let manifest = killed.says(&["builder", "inspect", "--type", "manifest", "localhost/made:1"]);
+        let manifest: Value = serde_json::from_str(&manifest).expect("a manifest is JSON");
+        assert_eq!(manifest["layers"].as_array().map(Vec::len), Some(2), "{manifest}");
+        killed.says(&rm);
+        killed.says(&["builder", "rmi", "localhost/made:1"]);
+    });
+
+    killed.everywhere(&rm, changed, |killed| {
+        killed.says(&["builder", "rm", "--all"]);
+        assert_eq!(killed.says(&["builder", "containers", "-q"]), "");
+    });
+    sandbox.finish();
 }
