@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use conex_testkit::user::{Range, User};
-use conex_testkit::{Output, Run, Sandbox, busybox, needs, require};
+use conex_testkit::{Output, Run, Sandbox, busybox, needs, require, tar};
 use serde_json::Value;
 
 /// Somebody with busybox in their store, and a directory to build.
@@ -95,6 +95,72 @@ macro_rules! for_both {
 
 for_both!(instructions, root_images_are_what_their_files_say, root_images_of_an_ordinary_user);
 for_both!(cached, root_what_was_done_is_not_done_again, root_the_cache_of_an_ordinary_user);
+
+for_both!(lines, root_the_lines_of_buildah_podman_and_docker, root_the_lines_as_an_ordinary_user);
+for_both!(archives, root_archives_are_unpacked, root_archives_of_an_ordinary_user);
+
+/// What people type, in the directory of the Containerfile.
+const LINES: &str = r#"
+cd context
+cat > Containerfile <<'END'
+FROM busybox
+RUN echo curl > /bin/curl
+CMD ["cat", "/bin/curl"]
+END
+cp Containerfile "$HOME/Containerfile"
+id=$(buildah build)
+buildah images -q | grep "$(printf %.12s "$id")"
+[ "$(buildah build -t my-first-image:latest | tail -1)" ]
+buildah tag $(buildah bud -q) quay.io/mkdev/dockerless:latest
+buildah build -t new-user-image:latest -f ~/Containerfile
+podman build -t by-podman .
+docker build -q --progress=plain -t by-docker .
+for image in my-first-image quay.io/mkdev/dockerless:latest new-user-image by-podman by-docker; do
+  [ "$(conex run --rm --network none $image)" = curl ]
+done
+echo walked
+"#;
+
+fn lines(place: &Place<'_>) {
+    let mut command = match &place.user {
+        Some(user) => user.command("sh"),
+        None => place.sandbox.command("sh"),
+    };
+    command.env("CONEX_ROOT", place.sandbox.store()).env("CONEX_RUNROOT", place.sandbox.path("run/conex"));
+    let output = command.args(["-c", &format!("set -eux\n{LINES}")]).run().success();
+    assert!(output.stdout.ends_with("walked\n"), "{output}");
+    place.is_whole();
+}
+
+/// Archives of the context, plain and compressed, and one that is to stay one; what the prune leaves of the cache.
+fn archives(place: &Place<'_>) {
+    let entries = [tar::file("a/file", "in it\n").mode(0o640).owner(7, 8), tar::symlink("a/link", "file")];
+    fs::write(place.context().join("plain.tar"), tar::archive(&entries)).unwrap();
+    place.sandbox.command("gzip").arg("-k").arg(place.context().join("plain.tar")).run().success();
+    let file = "FROM busybox\nADD plain.tar /plain/\nADD plain.tar.gz /gzip\nADD --chown=3:4 plain.tar /chown/\n\
+                ADD --unpack=false plain.tar.gz /kept/\nCOPY plain.tar /kept/\n\
+                RUN --mount=type=cache,target=/c touch /c/x\n";
+    place.build(file, &["-t", "app"]).success();
+    let look = "cd /; stat -c '%n %a %u:%g' plain/a/file gzip/a/file chown/a/file; cat gzip/a/link; ls kept";
+    let seen = place.prints("app", &["sh", "-c", look]);
+    assert_eq!(
+        seen,
+        "plain/a/file 640 7:8\ngzip/a/file 640 7:8\nchown/a/file 640 3:4\nin it\nplain.tar\nplain.tar.gz\n"
+    );
+    let store = place.sandbox.store();
+    let left = store.join("building/.left");
+    fs::create_dir_all(left.join("7/merged")).unwrap();
+    if let Some(user) = &place.user {
+        user.own(&left);
+    }
+    place.build("FROM busybox\n", &[]).success();
+    assert!(!left.exists(), "what a killed build leaves goes with the next");
+    place.conex(&["system", "prune"]).run().success();
+    assert!(!store.join("build-cache").exists(), "nothing is remembered");
+    place.is_whole();
+    let again = place.build(file, &[]).success();
+    assert!(!again.stderr.contains("CACHED"), "{again}");
+}
 
 const STAGES: &str = "\
 ARG WORD=tool

@@ -157,8 +157,8 @@ pub fn ensure(
 ) -> Result<String> {
     match policy {
         PullPolicy::Always => {}
-        PullPolicy::Never => return find(engine, text).map(|found| found.name),
-        PullPolicy::Missing => match find(engine, text) {
+        PullPolicy::Never => return find_for(engine, text, platform).map(|found| found.name),
+        PullPolicy::Missing => match find_for(engine, text, platform) {
             Err(error) if error.kind() == ErrorKind::NotFound => {}
             result => return result.map(|found| found.name),
         },
@@ -192,8 +192,13 @@ pub fn list(engine: &Engine) -> Result<Vec<Listed>> {
 
 /// The image that a person means: by reference, by short name, or by the beginning of its id.
 pub fn find(engine: &Engine, text: &str) -> Result<Found> {
+    find_for(engine, text, &Platform::host())
+}
+
+/// The same for another platform, where the name is that of an index.
+pub fn find_for(engine: &Engine, text: &str, platform: &Platform) -> Result<Found> {
     let (name, descriptor) = find_name(engine, text)?;
-    let image = engine.store()?.image(&descriptor, &Platform::host()).wrap(|| format!("image {name}"))?;
+    let image = engine.store()?.image(&descriptor, platform).wrap(|| format!("image {name}"))?;
     Ok(Found { name, descriptor, image })
 }
 

@@ -11,7 +11,7 @@
 //! * An archive that is added is unpacked beside the tree first, by the code that unpacks layers.
 
 mod select;
-mod unpack;
+pub(crate) mod unpack;
 mod walk;
 
 use std::path::{Path, PathBuf};

@@ -18,7 +18,7 @@ use crate::{Error, Result, Wrap as _};
 const MAGIC: std::ops::Range<usize> = 257..262;
 
 /// Whether a file is a tar archive, compressed or not.
-pub(super) fn is_archive(context: &Root, path: &Path) -> Result<bool> {
+pub(crate) fn is_archive(context: &Root, path: &Path) -> Result<bool> {
     let Some(file) = context.open_regular(path)? else { return Ok(false) };
     let Ok(reader) = decoder(BufReader::new(file)) else { return Ok(false) };
     let mut block = Vec::new();
@@ -35,6 +35,16 @@ pub(super) fn unpack(
     walk: &mut Walk<'_>,
     target: &Path,
 ) -> Result<()> {
+    extract(context, path, scratch)?;
+    let owner = std::mem::replace(&mut walk.owner, Owner::Kept);
+    let copied = walk.contents(&Dir::open_host(scratch)?, Path::new(""), target, 0);
+    walk.owner = owner;
+    copied?;
+    remove_tree(scratch)
+}
+
+/// Unpacks into `scratch`, made anew.
+pub(crate) fn extract(context: &Root, path: &Path, scratch: &Path) -> Result<()> {
     let file: File =
         context.open_regular(path)?.ok_or_else(|| Error::from(std::io::Error::other("is gone")))?;
     remove_tree(scratch)?;
@@ -49,9 +59,5 @@ pub(super) fn unpack(
     let mut tree = Tree::new(Dir::open_host(scratch)?, options, Below::Unknown)?;
     tree.apply(BufReader::with_capacity(128 << 10, decoder(BufReader::new(file))?))?;
     tree.finish()?;
-    let owner = std::mem::replace(&mut walk.owner, Owner::Kept);
-    let copied = walk.contents(&Dir::open_host(scratch)?, Path::new(""), target, 0);
-    walk.owner = owner;
-    copied?;
-    remove_tree(scratch)
+    Ok(())
 }

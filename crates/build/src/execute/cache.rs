@@ -7,7 +7,7 @@
 //!  pins/step-<key>            keeps that layer from gc
 //! ```
 
-use conex_engine::json;
+use conex_engine::{Engine, json};
 use conex_image::store::Made;
 use conex_spec::DiffId;
 use conex_spec::image::Descriptor;
@@ -20,6 +20,8 @@ use crate::{Result, Wrap as _};
 
 /// Another way of making keys, or of doing steps, has another number.
 const VERSION: u32 = 1;
+
+const RECORDS: &str = "build-cache";
 
 /// Whether what was done before counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -69,6 +71,16 @@ fn without_numbers(step: &Step) -> Step {
     step
 }
 
+/// Forgets what was done before, and empties the cache mounts that no command uses; layers stay until the next gc.
+pub fn forget(engine: &Engine) -> Result<()> {
+    let store = engine.store()?;
+    for pin in store.pin_owners()?.iter().filter(|pin| pin.starts_with("step-")) {
+        store.unpin(pin)?;
+    }
+    crate::container::remove_tree(&engine.settings.root.join(RECORDS))?;
+    super::run::empty_caches(engine)
+}
+
 impl Build<'_> {
     /// `Some(None)`: the step is known to change nothing.
     pub(super) fn recall(&self, key: &str) -> Result<Option<Option<Layer>>> {
@@ -95,7 +107,7 @@ impl Build<'_> {
     }
 
     fn record_path(&self, key: &str) -> std::path::PathBuf {
-        self.engine.settings.root.join("build-cache").join(format!("{key}.json"))
+        self.engine.settings.root.join(RECORDS).join(format!("{key}.json"))
     }
 
     /// What was made as a layer of the store.

@@ -11,6 +11,7 @@ use conex_sys::path::{self, Dir, FileType, Root, Stat, Time};
 
 use super::files::{Origin, Owners, Selected, Visit};
 use crate::chmod::Chmod;
+use crate::copy::unpack as archive;
 use crate::graph::{Copy, Source, Unpack};
 use crate::ignore::Ignore;
 use crate::{Error, ErrorKind, Result, Wrap as _};
@@ -26,7 +27,9 @@ struct Look<'a> {
 }
 
 /// Does it. `origin` is there if a source is a path.
-pub(super) fn copy(step: &Copy, origin: Option<&Origin>, merged: &Path) -> Result<()> {
+/// `scratch` is a
+/// directory for archives, made and removed here.
+pub(super) fn copy(step: &Copy, origin: Option<&Origin>, merged: &Path, scratch: &Path) -> Result<()> {
     let root = Root::open_host(merged)?;
     let exclude = exclude(step)?;
     let owner = step.chown.as_deref().map(|who| owner(who, &root)).transpose()?;
@@ -38,8 +41,9 @@ pub(super) fn copy(step: &Copy, origin: Option<&Origin>, merged: &Path) -> Resul
                 let origin =
                     origin.ok_or_else(|| Error::new(ErrorKind::Usage, format!("{path}: from nowhere")))?;
                 for selected in origin.select(path)? {
-                    if step.unpack != Unpack::Never && is_archive(&selected)? {
-                        return Err(unpacked(path));
+                    if step.unpack != Unpack::Never && is_archive(origin, &selected)? {
+                        unpack(&root, step, origin, &selected, &exclude, &look, scratch)?;
+                        continue;
                     }
                     let target = target(&root, step, path, &selected)?;
                     origin.walk(&selected, &exclude, &mut |visit| place(&root, &target, visit, &look))?;
@@ -56,22 +60,45 @@ pub(super) fn copy(step: &Copy, origin: Option<&Origin>, merged: &Path) -> Resul
     Ok(())
 }
 
-/// Whether `ADD` would unpack it: a tar, or compressed as tars are.
-fn is_archive(selected: &Selected) -> Result<bool> {
+/// Whether `ADD` unpacks it.
+fn is_archive(origin: &Origin, selected: &Selected) -> Result<bool> {
     if FileType::from_raw_mode(selected.stat.st_mode) != FileType::RegularFile {
         return Ok(false);
     }
     let mut head = Vec::new();
-    selected.dir.open_file(&selected.name)?.take(512).read_to_end(&mut head)?;
-    let compressed: [&[u8]; 4] = [b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd"];
-    let is_tar = head.get(257..262).is_some_and(|magic| magic == b"ustar");
-    Ok(is_tar || compressed.iter().any(|magic| head.starts_with(magic)))
+    selected.dir.open_file(&selected.name)?.take(8).read_to_end(&mut head)?;
+    let foreign: [&[u8]; 2] = [b"BZh", b"\xfd7zXZ"];
+    match foreign.iter().any(|magic| head.starts_with(magic)) {
+        true => Err(not_unpacked(&selected.path)),
+        false => archive::is_archive(&origin.root, &selected.path),
+    }
 }
 
 /// To copy it would give another image than the file says.
-fn unpacked(path: &str) -> Error {
-    Error::new(ErrorKind::Unsupported, format!("ADD {path}: archives are not unpacked yet"))
+fn not_unpacked(path: &Path) -> Error {
+    let message = format!("ADD {}: archives by bzip2 and xz are not unpacked yet", path.display());
+    Error::new(ErrorKind::Unsupported, message)
         .with_hint("copy it with ADD --unpack=false, or unpack it: RUN --mount=target=/ctx tar -xf /ctx/FILE")
+}
+
+/// Puts what is in an archive where `ADD` says, with its own owners unless `--chown` has others.
+fn unpack(
+    root: &Root,
+    step: &Copy,
+    origin: &Origin,
+    selected: &Selected,
+    exclude: &Ignore,
+    look: &Look<'_>,
+    scratch: &Path,
+) -> Result<()> {
+    archive::extract(&origin.root, &selected.path, scratch)?;
+    let inside = Origin { root: Root::open_host(scratch)?, ignore: Ignore::default(), owners: Owners::Kept };
+    let look = Look { owners: Owners::Kept, ..*look };
+    let target = Path::new(step.destination.trim_matches('/'));
+    for everything in inside.select("")? {
+        inside.walk(&everything, exclude, &mut |visit| place(root, target, visit, &look))?;
+    }
+    crate::container::remove_tree(scratch)
 }
 
 pub(super) fn exclude(step: &Copy) -> Result<Ignore> {

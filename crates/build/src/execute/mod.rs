@@ -11,6 +11,7 @@ mod cache;
 mod copy;
 mod files;
 mod image;
+mod place;
 mod run;
 mod schedule;
 mod step;
@@ -31,7 +32,8 @@ use crate::graph::{Graph, Node, NodeId};
 use crate::ignore::Ignore;
 use crate::{Error, Result, Wrap as _};
 
-pub use cache::Usage;
+pub use cache::{Usage, forget};
+pub use place::sweep;
 
 /// How to build.
 #[derive(Debug, Default)]
@@ -132,7 +134,7 @@ struct Build<'a> {
     progress: &'a dyn Progress,
     platform: Platform,
     /// Where trees are while they are written to; on the store's file system.
-    work: tempfile::TempDir,
+    work: place::Place,
 }
 
 /// Builds it. The image has no name yet, and is kept without one.
@@ -146,10 +148,8 @@ pub fn build(
     let store = engine.store()?;
     // No layer is collected before the image keeps it.
     let _kept = store.share()?;
-    let directory = engine.settings.root.join("building");
-    std::fs::create_dir_all(&directory).wrap(|| format!("make {}", directory.display()))?;
-    let work =
-        tempfile::tempdir_in(&directory).wrap(|| format!("make a directory in {}", directory.display()))?;
+    sweep(engine)?;
+    let work = place::Place::new(engine)?;
     let build = Build { engine, store, options, progress, platform: platform.clone(), work };
     let values = schedule::walk(&graph.nodes, options.jobs.max(1), |id, values| {
         let node = &graph.nodes[id];

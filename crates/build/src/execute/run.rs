@@ -8,6 +8,7 @@ use std::os::fd::AsFd as _;
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
 
+use conex_engine::Engine;
 use conex_engine::container::{self, Network as SandboxNetwork};
 use conex_image::snapshot::Snapshot;
 use conex_spec::image::{ContainerConfig, ImageConfig};
@@ -22,6 +23,10 @@ use crate::container::{RunOptions, Tree, run_in};
 use crate::containerfile::{CacheSharing, FileMode, Mount, MountKind, Network};
 use crate::graph::{NodeId, Run};
 use crate::{Error, ErrorKind, Result, Wrap as _};
+
+/// `<root>/build-mounts/<hash of the id>-<number>`, and a file to lock beside each.
+const CACHES: &str = "build-mounts";
+const LOCK: &str = ".lock";
 
 /// The path in the origin that a mount shows.
 pub(super) fn source(mount: &Mount) -> &str {
@@ -183,11 +188,11 @@ impl Build<'_> {
         mode: FileMode,
     ) -> Result<(PathBuf, Option<fs::File>)> {
         let hash: String = Sha256::digest(id.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
-        let root = self.engine.settings.root.join("build-mounts");
+        let root = self.engine.settings.root.join(CACHES);
         fs::create_dir_all(&root).wrap(|| format!("make {}", root.display()))?;
         for number in 0..1000 {
             let path = root.join(format!("{hash}-{number}"));
-            let lock = lock_file(&root, &format!("{hash}-{number}.lock"))?;
+            let lock = lock_file(&root, &format!("{hash}-{number}{LOCK}"))?;
             let taken = match sharing {
                 CacheSharing::Shared => lock.try_lock_shared().is_ok(),
                 CacheSharing::Locked => lock.lock().is_ok(),
@@ -208,6 +213,25 @@ impl Build<'_> {
         }
         Err(Error::new(ErrorKind::InUse, format!("the cache {id:?} is in use a thousand times")))
     }
+}
+
+/// Removes the directories of caches that nobody uses.
+pub(super) fn empty_caches(engine: &Engine) -> Result<()> {
+    let root = engine.settings.root.join(CACHES);
+    let Ok(entries) = fs::read_dir(&root) else { return Ok(()) };
+    for entry in entries {
+        let path = entry.wrap(|| root.display().to_string())?.path();
+        let Some(name) = path.file_name().and_then(|name| name.to_str()) else { continue };
+        // The lock's own file stays: who opened it waits for no other.
+        if name.ends_with(LOCK) {
+            continue;
+        }
+        let lock = lock_file(&root, &format!("{name}{LOCK}"))?;
+        if lock.try_lock().is_ok() {
+            crate::container::remove_tree(&path)?;
+        }
+    }
+    Ok(())
 }
 
 fn lock_file(root: &Path, name: &str) -> Result<fs::File> {

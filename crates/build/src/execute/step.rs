@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use conex_engine::image::find;
+use conex_engine::image::find_for;
 use conex_image::snapshot::Snapshot;
 use conex_sys::path::Root;
 
@@ -46,7 +46,9 @@ impl Build<'_> {
     }
 
     fn base(&self, base: &Base) -> Result<Value> {
-        let found = find(self.engine, &base.name)?;
+        let platform = graph::parse_platform(&base.platform)
+            .ok_or_else(|| Error::new(ErrorKind::Usage, format!("{:?} is no platform", base.platform)))?;
+        let found = find_for(self.engine, &base.name, &platform)?;
         let snapshot = self.store.snapshot(&found.image)?;
         let layers = found.image.layers().zip(snapshot.lower.iter().rev());
         let layers = layers.map(|((descriptor, diff_id), path)| Layer {
@@ -163,10 +165,11 @@ impl Build<'_> {
     }
 
     fn copy(&self, id: NodeId, step: &graph::Copy, tree: &Tree, values: &Values) -> Result<()> {
+        let scratch = self.work.path().join(format!("{id}-unpacked"));
         match step.from {
-            None => tree.with_root(|merged| copy::copy(step, None, merged)),
+            None => tree.with_root(|merged| copy::copy(step, None, merged, &scratch)),
             Some(from) => self.with_origin(id, from, values, |origin| {
-                tree.with_root(|merged| copy::copy(step, Some(origin), merged))
+                tree.with_root(|merged| copy::copy(step, Some(origin), merged, &scratch))
             }),
         }
     }

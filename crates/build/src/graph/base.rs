@@ -192,7 +192,7 @@ impl Globals {
 }
 
 /// `os/architecture[/variant]`, or an architecture alone.
-fn parse(text: &str) -> Option<Platform> {
+pub(crate) fn parse(text: &str) -> Option<Platform> {
     let mut parts = text.split('/').map(str::to_owned);
     let platform = match (parts.next()?, parts.next(), parts.next(), parts.next()) {
         (architecture, None, ..) => Platform { os: "linux".to_owned(), architecture, ..Platform::default() },

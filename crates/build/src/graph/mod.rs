@@ -10,6 +10,7 @@
 //! A node's inputs have smaller numbers than itself.
 
 mod base;
+pub(crate) use base::parse as parse_platform;
 mod configure;
 mod git;
 mod plan;

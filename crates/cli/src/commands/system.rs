@@ -161,6 +161,8 @@ fn prune(session: &Session) -> CommandResult {
     let engine = session.engine()?;
     session.enter_user_namespace()?;
     let containers = container::sweep(&engine)?;
+    conex_build::execute::sweep(&engine)?;
+    conex_build::execute::forget(&engine)?;
     let report = image::collect(&engine)?;
     output::print_line(&format!(
         "removed {} blobs, {} layers, {} leftovers, {containers} half-made containers: {}",

@@ -251,7 +251,7 @@ impl Args {
                 let progress = session.progress(self.quiet);
                 let name =
                     image::ensure(engine, &base.name, self.pull.policy(), &platform, progress.as_ref())?;
-                Ok(image::find(engine, &name)?)
+                Ok(image::find_for(engine, &name, &platform)?)
             });
             let found = found.map_err(|error| {
                 Wrong::Other(error.wrap(format!("line {}: FROM {}", span.line, base.name)))
