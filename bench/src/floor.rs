@@ -1,15 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
-//! `conex-floor ROOTFS [NAMESPACE…]`: what no runtime can be faster than. It makes the namespaces, and with a mount
-//! namespace the mounts, nodes, masks and read-only paths of a default container, pivots into ROOTFS, executes
-//! `/bin/true` there and waits for it.
+//! `conex-floor ROOTFS [NAMESPACE…] [HIERARCHY…]`: what no runtime can be faster than. It makes the namespaces, and
+//! with a mount namespace the mounts, nodes, masks and read-only paths of a default container, pivots into ROOTFS,
+//! executes `/bin/true` there and waits for it. With mount points of cgroup hierarchies (all of v1's, or the one of v2)
+//! it makes a cgroup in each with the default devices, is in there from its beginning, and removes it at the end.
 //!
-//! It reads no configuration, keeps no state, drops no right, checks nothing that an image could have put in its way,
-//! and has no cgroup: a measure, not a runtime.
+//! It reads no configuration, keeps no state, drops no right, and checks nothing that an image could have put in its
+//! way: a measure, not a runtime.
 #![forbid(unsafe_code)]
 
+mod cgroup;
+
+use std::convert::Infallible;
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use conex_sys::Result;
@@ -18,32 +22,53 @@ use conex_sys::namespace::{self, Kind};
 use conex_sys::path::{Dir, FileType};
 use conex_sys::process::{self, Exit, Spawn, Words};
 
+use cgroup::Cgroup;
+
+type Outcome<T> = std::result::Result<T, Box<dyn std::error::Error>>;
+
 fn main() -> ExitCode {
     let mut words = std::env::args().skip(1);
-    let Some(rootfs) = words.next() else { return failure("usage: conex-floor ROOTFS [NAMESPACE…]") };
-    let wanted: Vec<String> = words.collect();
+    let Some(rootfs) = words.next() else {
+        return failure("usage: conex-floor ROOTFS [NAMESPACE…] [HIERARCHY…]");
+    };
+    let (hierarchies, wanted): (Vec<_>, Vec<_>) = words.partition(|word| word.starts_with('/'));
     let kinds: Vec<_> =
         Kind::ALL.into_iter().filter(|kind| wanted.iter().any(|name| name == kind.file_name())).collect();
-    let request = Spawn { namespaces: namespace::flags(kinds.iter().copied()), ..Spawn::default() };
-    let child = process::spawn(&request, || {
-        let entered =
-            if kinds.contains(&Kind::Mount) { enter(Path::new(&rootfs)) } else { chroot(Path::new(&rootfs)) };
-        match entered.and_then(|()| run()) {
-            Ok(never) => match never {},
-            Err(error) => {
-                failure(&error.to_string());
-                1
-            }
-        }
-    });
-    match child.and_then(|child| process::wait(child.pidfd.as_fd())) {
+    let hierarchies: Vec<_> = hierarchies.into_iter().map(PathBuf::from).collect();
+    match live(Path::new(&rootfs), &kinds, &hierarchies) {
         Ok(Exit::Code(0)) => ExitCode::SUCCESS,
         Ok(other) => failure(&format!("{other:?}")),
         Err(error) => failure(&error.to_string()),
     }
 }
 
-fn run() -> Result<std::convert::Infallible> {
+/// A container's whole life.
+fn live(rootfs: &Path, kinds: &[Kind], hierarchies: &[PathBuf]) -> Outcome<Exit> {
+    let cgroup = Cgroup::make(hierarchies)?;
+    let request = Spawn {
+        namespaces: namespace::flags(kinds.iter().copied()),
+        cgroup: cgroup.born_in(),
+        ..Spawn::default()
+    };
+    let child = process::spawn(&request, || match begin(rootfs, kinds, &cgroup) {
+        Ok(never) => match never {},
+        Err(error) => {
+            failure(&error.to_string());
+            1
+        }
+    })?;
+    let exit = process::wait(child.pidfd.as_fd())?;
+    cgroup.remove()?;
+    Ok(exit)
+}
+
+fn begin(rootfs: &Path, kinds: &[Kind], cgroup: &Cgroup) -> Outcome<Infallible> {
+    cgroup.walk_in()?;
+    if kinds.contains(&Kind::Mount) { enter(rootfs) } else { chroot(rootfs) }?;
+    Ok(run()?)
+}
+
+fn run() -> Result<Infallible> {
     Err(process::exec(c"/bin/true", &Words::new(["/bin/true"])?, &Words::new(["PATH=/bin"])?))
 }
 

@@ -8,6 +8,7 @@ use anyhow::{Context, Result};
 use conex_testkit::require;
 
 use super::Race;
+use super::scenarios::NAMESPACES;
 use crate::shell;
 
 pub(super) fn main(race: &Race<'_>) -> Result<()> {
@@ -18,9 +19,10 @@ pub(super) fn main(race: &Race<'_>) -> Result<()> {
         run.arg(&race.truth.path).arg(race.bench.sandbox.id("counted"));
         (peer.name, peer.program.as_path(), run)
     });
-    let mut floor = race.bench.sandbox.command(&race.floor);
-    floor.arg(race.truth.path.join("rootfs")).args(["pid", "net", "ipc", "uts", "mnt"]);
-    for (name, program, command) in rows.chain([("floor", race.floor.as_path(), floor)]) {
+    let floors = [("floor with a cgroup", true), ("floor", false)].map(|(name, with_cgroup)| {
+        (name, race.floor.as_path(), race.floor_command(&NAMESPACES, with_cgroup))
+    });
+    for (name, program, command) in rows.chain(floors) {
         let calls =
             system_calls(race, &command).map_or_else(|why| format!("{why:#}"), |count| count.to_string());
         println!("| {name} | {calls} | {} |", size(program)?);

@@ -2,6 +2,7 @@
 //! The stories that the runtimes are timed in.
 
 use std::os::unix::fs::chown;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Result, ensure};
@@ -20,16 +21,13 @@ impl Race<'_> {
     pub(super) fn scenarios(&self) -> Result<Vec<Scenario<'_>>> {
         let mut all =
             vec![("run /bin/true: what spec writes", self.each(|peer| self.run(peer, &self.truth)))];
-        all[0]
-            .1
-            .push(self.floor("floor: namespaces, mounts, pivot_root", &["pid", "net", "ipc", "uts", "mnt"]));
-        all[0].1.push(self.floor("floor: clone3 and execve", &[]));
+        all[0].1.push(self.floor("floor: cgroup, namespaces, mounts, pivot_root", &NAMESPACES, true));
+        all[0].1.push(self.floor("floor: namespaces, mounts, pivot_root", &NAMESPACES, false));
+        all[0].1.push(self.floor("floor: clone3 and execve", &[], false));
         if self.manager().is_none() {
             let mut without: Vec<_> =
                 self.peers.iter().filter_map(|peer| self.run_without_cgroups(peer)).collect();
-            without.push(
-                self.floor("floor: namespaces, mounts, pivot_root", &["pid", "net", "ipc", "uts", "mnt"]),
-            );
+            without.push(self.floor("floor: namespaces, mounts, pivot_root", &NAMESPACES, false));
             all.push(("run /bin/true without cgroups", without));
         }
         if let Some(filtered) = &self.filtered {
@@ -173,11 +171,35 @@ impl Race<'_> {
         })
     }
 
-    fn floor(&self, name: &'static str, namespaces: &'static [&str]) -> Contestant<'_> {
-        contestant(name, move |_| {
-            let mut command = self.bench.sandbox.command(&self.floor);
-            command.arg(self.truth.path.join("rootfs")).args(namespaces);
-            command
-        })
+    fn floor<'a>(
+        &'a self,
+        name: &'static str,
+        namespaces: &'static [&'static str],
+        with_cgroup: bool,
+    ) -> Contestant<'a> {
+        contestant(name, move |_| self.floor_command(namespaces, with_cgroup))
     }
+
+    /// The floor is told where the hierarchies are: to look for them is no part of it.
+    pub(super) fn floor_command(&self, namespaces: &[&str], with_cgroup: bool) -> Command {
+        let mut command = self.bench.sandbox.command(&self.floor);
+        command.arg(self.truth.path.join("rootfs")).args(namespaces);
+        command.args(if with_cgroup { hierarchies() } else { Vec::new() });
+        command
+    }
+}
+
+/// What a default container gets anew.
+pub(super) const NAMESPACES: [&str; 5] = ["pid", "net", "ipc", "uts", "mnt"];
+
+/// Mount points: the one of v2, or all of v1's.
+fn hierarchies() -> Vec<PathBuf> {
+    let top = Path::new("/sys/fs/cgroup");
+    if top.join("cgroup.controllers").exists() {
+        return vec![top.into()];
+    }
+    let entries = std::fs::read_dir(top).into_iter().flatten().flatten();
+    // A link stands for a controller of a joined hierarchy; what is not v1's has no `tasks`.
+    let real = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+    real.map(|entry| entry.path()).filter(|path| path.join("tasks").exists()).collect()
 }
