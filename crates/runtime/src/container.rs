@@ -307,6 +307,11 @@ impl Container {
         fs::rename(self.hidden_fifo(), self.fifo()).wrap(|| "mark the container as created")
     }
 
+    /// The first process has ended and was waited for: its number means nothing any more.
+    pub fn forget_init(&mut self) {
+        self.record.init_process_pid = 0;
+    }
+
     /// Kills the first process, if it is there, and waits for its end.
     pub fn kill_init(&self) -> Result<()> {
         let Some(init) = self.init()? else { return Ok(()) };

@@ -84,7 +84,7 @@ pub(crate) fn create_container(runtime: &Runtime, options: &Options) -> Result<C
     runtime.warn(&plan.warnings);
 
     let mut container = Container::new(&runtime.root, &options.id)?;
-    describe(&mut container, runtime, options, &config, &plan);
+    describe(&mut container, runtime, options, &config, &plan, &host);
     let made = container.save_config(&config).and_then(|()| container.save());
     let made = made.and_then(|()| trace.span("create", || make(runtime, options, &mut container, &plan)));
     match made {
@@ -147,7 +147,14 @@ pub(crate) fn find_out(runtime: &Runtime) -> Result<Host> {
 }
 
 /// Everything that will be made, before the first of it is.
-fn describe(container: &mut Container, runtime: &Runtime, options: &Options, config: &Config, plan: &Plan) {
+fn describe(
+    container: &mut Container,
+    runtime: &Runtime,
+    options: &Options,
+    config: &Config,
+    plan: &Plan,
+    host: &Host,
+) {
     let record = &mut container.record;
     let annotations = config.annotations.iter().map(|(key, value)| format!("{key}={value}"));
     record.config.labels = annotations.collect();
@@ -157,7 +164,7 @@ fn describe(container: &mut Container, runtime: &Runtime, options: &Options, con
     record.rootless = runtime.rootless.unwrap_or(record.config.rootless_euid);
     record.cgroup_paths.clone_from(&plan.cgroup.directories);
     record.conex.unit = plan.cgroup.unit.as_ref().map(Unit::record);
-    record.conex.cgroup_parents = cgroup::missing_parents(&plan.cgroup);
+    record.conex.cgroup_parents = cgroup::missing_parents(&plan.cgroup, &host.cgroup);
 }
 
 /// Callers know the words.

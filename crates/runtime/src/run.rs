@@ -28,7 +28,7 @@ pub(crate) fn run(runtime: &Runtime, options: &Options, keep: Keep) -> Result<i3
         }
         Some(Foreground::new()?)
     };
-    let created = create_container(runtime, options)?;
+    let mut created = create_container(runtime, options)?;
     let (container, hooks, trace) = (&created.container, &created.hooks, &options.trace);
     let started = check_process(created.has_process)
         .and_then(|()| trace.span("start", || watch(container, hooks, &release(container)?)));
@@ -38,6 +38,7 @@ pub(crate) fn run(runtime: &Runtime, options: &Options, keep: Keep) -> Result<i3
     }
     let Some(foreground) = foreground else { return Ok(0) };
     let exit = trace.span("wait for the end", || foreground.wait(&created.child, created.console))?;
+    created.container.forget_init();
     if !keep.keep {
         trace.span("delete", || delete::destroy(runtime, created.container, &created.hooks))?;
     }

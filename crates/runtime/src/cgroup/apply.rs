@@ -142,7 +142,12 @@ impl Cgroup {
         let Some(path) = self.directories.get(key).filter(|_| !resources.devices.is_empty()) else {
             return Ok(());
         };
-        match devices::apply(path, version, &resources.devices) {
+        match devices::apply(
+            path,
+            self.target.as_ref().filter(|_| version == Version::V2),
+            version,
+            &resources.devices,
+        ) {
             Err(error) if self.best_effort && is_refusal(&error) => Ok(()),
             outcome => outcome,
         }

@@ -62,6 +62,20 @@ impl Layout {
         Ok(Self::parse(&read("/proc/self/mountinfo")?, &read(places)?))
     }
 
+    /// Whether the caller is in this directory of a hierarchy or below it, so that it is there.
+    pub fn has_caller_in(&self, directory: &str) -> bool {
+        self.hierarchies.iter().any(|hierarchy| {
+            let root = hierarchy.mount_root.trim_end_matches('/');
+            // From inside a cgroup namespace places outside of it begin with `..`, and are not mounted.
+            let is_mounted = hierarchy.own_path.strip_prefix(root).is_some_and(|below| {
+                (below.is_empty() || below.starts_with('/')) && !below.starts_with("/..")
+            });
+            let own = format!("{}{}", hierarchy.mount_point, hierarchy.own_directory());
+            let rest = own.strip_prefix(directory);
+            is_mounted && rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        })
+    }
+
     /// Absolute directories by controller, as [`super::Cgroup::open`] takes them.
     pub fn own_directories(&self) -> BTreeMap<String, String> {
         let mut directories = BTreeMap::new();

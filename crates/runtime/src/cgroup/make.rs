@@ -29,16 +29,17 @@ impl Cgroup {
         if !cgroup.make_directories(plan)? {
             cgroup.check_unused()?;
         }
-        cgroup.apply(&plan.resources)?;
-        cgroup.leave_ajar(&plan.resources)?;
         let v2 = is_v2(&plan.directories);
         // Beside v1, nobody without privilege may be put into the v2 part.
         if let Some(directory) = cgroup.directories.get("").filter(|_| v2 || !plan.best_effort) {
             cgroup.target =
                 Some(file::open(directory.as_ref(), Access::Read).wrap(|| format!("open {directory}"))?);
-            if let Some(owner) = plan.owner.filter(|_| v2) {
-                give_to(directory, owner)?;
-            }
+        }
+        cgroup.apply(&plan.resources)?;
+        cgroup.leave_ajar(&plan.resources)?;
+        match (plan.owner, cgroup.directories.get("")) {
+            (Some(owner), Some(directory)) if v2 => give_to(directory, owner)?,
+            _ => {}
         }
         Ok(cgroup)
     }
@@ -150,8 +151,10 @@ fn is_for_one(resources: &Resources) -> bool {
     }
 }
 
-/// Directories above a container's that are not there yet, the lowest first: what making it will add.
-pub fn missing_parents(plan: &CgroupPlan) -> Vec<String> {
+/// Directories above a container's that are not there yet, the lowest first: what making it will add. The caller's own
+/// cgroups need no look.
+pub fn missing_parents(plan: &CgroupPlan, layout: &Layout) -> Vec<String> {
+    let is_there = |path: &str| layout.has_caller_in(path) || Path::new(path).is_dir();
     let mut missing = Vec::new();
     // A slice is systemd's, but of v1's hierarchies it does not know all.
     let ours = |controller: &str| match plan.driver {
@@ -163,8 +166,7 @@ pub fn missing_parents(plan: &CgroupPlan) -> Vec<String> {
     let distinct: BTreeSet<_> = directories.map(|(_, directory)| directory).collect();
     for path in distinct {
         let mut path = path.as_str();
-        while let Some((parent, _)) = path.rsplit_once('/').filter(|(parent, _)| !Path::new(parent).is_dir())
-        {
+        while let Some((parent, _)) = path.rsplit_once('/').filter(|(parent, _)| !is_there(parent)) {
             if parent.is_empty() {
                 break;
             }
@@ -196,7 +198,7 @@ fn make_with_parents(path: &str, v2: bool, controller: &str, resources: &Resourc
     }
     if is_new && controller == "cpuset" {
         for file in ["cpuset.cpus", "cpuset.mems"] {
-            fill_cpuset(path, file)?;
+            inherit(path, file)?;
         }
     }
     Ok(is_new)
@@ -206,9 +208,10 @@ fn make_with_parents(path: &str, v2: bool, controller: &str, resources: &Resourc
 /// theirs empty too.
 fn fill_cpuset(path: &str, file: &str) -> Result<String> {
     let own = directory::read_value(path, file)?;
-    if !own.is_empty() {
-        return Ok(own);
-    }
+    if own.is_empty() { inherit(path, file) } else { Ok(own) }
+}
+
+fn inherit(path: &str, file: &str) -> Result<String> {
     let parent = path.rsplit_once('/').map_or("", |(parent, _)| parent);
     let inherited = fill_cpuset(parent, file)?;
     directory::write(path, file, &inherited)?;

@@ -204,10 +204,12 @@ impl Cgroup {
     /// members is still there, and so is everything that systemd must be told.
     pub fn vanish(&self) -> bool {
         let rmdir = |directory: &str| directory::remove_empty(directory).is_ok();
-        self.unit.is_none()
-            && self.parents.is_empty()
-            && self.any().is_some_and(|any| !directory::is_below_marked(any) && rmdir(any))
-            && self.distinct().into_iter().all(rmdir)
+        let Some(first) = self.any().filter(|_| self.unit.is_none() && self.parents.is_empty()) else {
+            return false;
+        };
+        !directory::is_below_marked(first)
+            && rmdir(first)
+            && self.distinct().into_iter().filter(|other| *other != first).all(rmdir)
     }
 
     /// Joined controllers share a directory.

@@ -16,7 +16,7 @@ use super::{World, in_root};
 use crate::Result;
 
 /// Covers each path that exists.
-pub(super) fn mask(world: &World<'_>, paths: &[String], label: &str) -> Result<()> {
+pub(super) fn mask(world: &mut World<'_>, paths: &[String], label: &str) -> Result<()> {
     let root = in_root(world)?;
     let targets = paths.iter().filter_map(|path| root.find(path).transpose());
     let targets = targets.collect::<conex_sys::Result<Vec<_>>>()?;
@@ -28,15 +28,18 @@ pub(super) fn mask(world: &World<'_>, paths: &[String], label: &str) -> Result<(
     // over the root for a moment, where nobody can walk into it: `root` and the targets are open already.
     mount::attach(masks.as_fd(), root.as_fd())?;
     mount::change(masks.as_fd(), &READONLY)?;
-    let covered = targets.iter().try_for_each(|target| {
+    let covered = targets.iter().try_fold(Vec::new(), |mut attached, target| -> Result<_> {
         let name = if file_type(target)? == FileType::Directory { "directory" } else { "file" };
         let mask = mount::clone(masks.as_fd(), Path::new(name), Extent::One)?;
-        Ok(mount::attach(mask.as_fd(), target.as_fd())?)
+        mount::attach(mask.as_fd(), target.as_fd())?;
+        attached.push(mask);
+        Ok(attached)
     });
     mount::stand_in(&masks)?;
     mount::detach(Path::new("."))?;
     mount::stand_in(root)?;
-    covered
+    world.spent.extend(covered?.into_iter().chain(targets).chain([masks]));
+    Ok(())
 }
 
 const READONLY: Change<'_> = Change { set: Attributes::MOUNT_ATTR_RDONLY, ..Change::NONE };
@@ -56,7 +59,7 @@ fn empty_things(label: &str) -> Result<OwnedFd> {
 }
 
 /// A path that exists gets a read-only mount of itself on top, and keeps its other flags.
-pub(super) fn make_readonly(world: &World<'_>, path: &str) -> Result<()> {
+pub(super) fn make_readonly(world: &mut World<'_>, path: &str) -> Result<()> {
     let Some(target) = in_root(world)?.find(path)? else { return Ok(()) };
     let copy = mount::clone(target.as_fd(), Path::new(""), Extent::Tree)?;
     let late = match mount::change_detached(copy.as_fd(), &READONLY) {
@@ -64,5 +67,9 @@ pub(super) fn make_readonly(world: &World<'_>, path: &str) -> Result<()> {
         outcome => outcome.map(|()| false)?,
     };
     mount::attach(copy.as_fd(), target.as_fd())?;
-    if late { Ok(mount::change(copy.as_fd(), &READONLY)?) } else { Ok(()) }
+    if late {
+        mount::change(copy.as_fd(), &READONLY)?;
+    }
+    world.spent.extend([copy, target]);
+    Ok(())
 }

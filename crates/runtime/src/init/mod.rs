@@ -130,12 +130,17 @@ struct World<'a> {
     root: Option<Root>,
     /// What the parent has opened for the next mount.
     answered: Option<OwnedFd>,
-    /// Where the last device node was made: the next one most often lies there too.
+    /// Where the last device node was made, or the last directory to mount on: the next one most often lies there too.
     directory: Option<(PathBuf, Dir)>,
+    /// Of earlier steps, and of no more use: a row of them is closed at once.
+    spent: Vec<OwnedFd>,
     program: Option<CString>,
     home: Option<String>,
     working_directory_refused: bool,
 }
+
+/// More is not kept open, for a process may be allowed few.
+const MOST_SPENT: usize = 32;
 
 /// Runs in the new process. Returns the exit status, if it returns at all.
 pub(crate) fn run(plan: &Plan, inherited: &Inherited, channel: &Channel) -> i32 {
@@ -146,6 +151,7 @@ pub(crate) fn run(plan: &Plan, inherited: &Inherited, channel: &Channel) -> i32 
         root: None,
         answered: None,
         directory: None,
+        spent: Vec::new(),
         program: None,
         home: None,
         working_directory_refused: false,
@@ -246,9 +252,13 @@ fn tell_time(world: &World<'_>, step: usize, begin: Option<u64>) {
 }
 
 fn do_step(world: &mut World<'_>, index: usize, step: &Step) -> Result<()> {
-    if !matches!(step, Step::Device(_) | Step::Symlink { .. } | Step::LinkPtmx) {
+    if !matches!(step, Step::Device(_) | Step::Symlink { .. } | Step::LinkPtmx | Step::Mount(_)) {
         // Whatever this is may put something else in its place.
         world.directory = None;
+    }
+    let keeps_spent = matches!(step, Step::Mount(_) | Step::ReadonlyPath { .. } | Step::MaskPaths { .. });
+    if !keeps_spent || world.spent.len() > MOST_SPENT {
+        process::close_all(std::mem::take(&mut world.spent));
     }
     match step {
         Step::JoinKeyring { name, label } => identity::join_keyring(world, name, label),

@@ -31,7 +31,8 @@ const COVERABLE: [&str; 11] = [
 ];
 
 /// Does one mount of the plan.
-pub(super) fn mount(world: &World<'_>, wanted: &Mount) -> Result<()> {
+pub(super) fn mount(world: &mut World<'_>, wanted: &Mount) -> Result<()> {
+    let known = world.directory.take();
     if wanted.remount {
         change(world, &wanted.target, wanted.attr)?;
         let target = in_root(world)?.resolve(&wanted.target)?;
@@ -41,7 +42,7 @@ pub(super) fn mount(world: &World<'_>, wanted: &Mount) -> Result<()> {
         return hide::mask(world, std::slice::from_ref(&wanted.target), "");
     };
     let root = in_root(world)?;
-    let target = target(root, Path::new(&wanted.target), wanted.target_rule, &source)?;
+    let (target, directory) = target(root, Path::new(&wanted.target), wanted.target_rule, &source, known)?;
     if !matches!(&wanted.source, MountSource::Filesystem { kind, .. } if kind == "proc") {
         refuse_inside_proc(root, &target)?;
     }
@@ -65,7 +66,10 @@ pub(super) fn mount(world: &World<'_>, wanted: &Mount) -> Result<()> {
     if late {
         set_flags(&source, wanted, mount::change)?;
     }
-    set_propagation(&source, &wanted.propagation)
+    set_propagation(&source, &wanted.propagation)?;
+    world.spent.extend([source, target]);
+    world.directory = directory;
+    Ok(())
 }
 
 /// What is mounted at a path, links followed inside the root. One that is no mount is the kernel's EINVAL.
@@ -240,35 +244,52 @@ fn cgroup2(
     }
 }
 
-/// Where to mount: resolved inside the root, and made if it is missing.
-fn target(root: &Root, path: &Path, rule: TargetRule, source: &OwnedFd) -> Result<OwnedFd> {
+/// A directory of the container by the path that led there.
+type Known = Option<(PathBuf, Dir)>;
+
+/// Where to mount: resolved inside the root, and made if it is missing. Besides, in which directory it was made: as long
+/// as nothing is mounted but on what is new in there, its path leads there.
+fn target(
+    root: &Root,
+    path: &Path,
+    rule: TargetRule,
+    source: &OwnedFd,
+    known: Known,
+) -> Result<(OwnedFd, Known)> {
     match rule {
-        TargetRule::RealDirectory => real_directory(root, path),
-        TargetRule::Directory => directory(root, path),
-        TargetRule::LikeSource if file_type(source)? == FileType::Directory => directory(root, path),
-        TargetRule::LikeSource => file(root, path),
+        TargetRule::RealDirectory => Ok((real_directory(root, path)?, None)),
+        TargetRule::Directory => directory(root, path, known),
+        TargetRule::LikeSource if file_type(source)? == FileType::Directory => directory(root, path, known),
+        TargetRule::LikeSource => Ok((file(root, path)?, None)),
     }
 }
 
-fn directory(root: &Root, path: &Path) -> Result<OwnedFd> {
+fn directory(root: &Root, path: &Path, known: Known) -> Result<(OwnedFd, Known)> {
+    if let Some((above, directory)) = known
+        && path.parent() == Some(&above)
+        && let Some(name) = path.file_name()
+        && directory.make_dir(name, 0o755).is_ok()
+    {
+        return Ok((OwnedFd::from(directory.open_dir(name)?), Some((above, directory))));
+    }
     if let Some(found) = root.find(path)? {
-        return Ok(found);
+        return Ok((found, None));
     }
-    if let Some(made) = last_directory(root, path)? {
-        return Ok(made);
+    if let Some((made, above)) = last_directory(root, path)? {
+        return Ok((made, above));
     }
-    Ok(OwnedFd::from(root.make_dir_all(promised(root, path)?, 0o755)?))
+    Ok((OwnedFd::from(root.make_dir_all(promised(root, path)?, 0o755)?), None))
 }
 
 /// Makes the last directory of a path, where only that is missing and its name is free: no dangling link has it.
-fn last_directory(root: &Root, path: &Path) -> Result<Option<OwnedFd>> {
+fn last_directory(root: &Root, path: &Path) -> Result<Option<(OwnedFd, Known)>> {
     let (Some(above), Some(name)) = (path.parent(), path.file_name()) else { return Ok(None) };
-    let Some(above) = root.find_dir(above)? else { return Ok(None) };
-    match above.make_dir(name, 0o755) {
+    let Some(directory) = root.find_dir(above)? else { return Ok(None) };
+    match directory.make_dir(name, 0o755) {
         Err(error) if error.errno() == Errno::EXIST => Ok(None),
         outcome => {
             outcome?;
-            Ok(Some(OwnedFd::from(above.open_dir(name)?)))
+            Ok(Some((OwnedFd::from(directory.open_dir(name)?), Some((above.to_owned(), directory)))))
         }
     }
 }

@@ -50,6 +50,9 @@ pub(super) fn reopen_dev_null() -> Result<()> {
 
 /// That it can be read is not asked for: it may be the user's alone.
 pub(super) fn make_working_directory(world: &World<'_>, path: &str) -> Result<()> {
+    if path == "/" {
+        return Ok(());
+    }
     let root = in_root(world)?;
     match root.resolve(path) {
         Err(error) if error.errno() == Errno::NOENT => Ok(root.make_dir_all(path, 0o755).map(drop)?),
@@ -72,6 +75,10 @@ pub(super) fn retry_working_directory(world: &World<'_>, path: &str) -> Result<(
 }
 
 fn stand_in(world: &World<'_>, path: &str) -> Result<()> {
+    if path == "/" {
+        // The root is this process's own by now.
+        return mount::stand_at_root().wrap(|| "chdir to cwd (\"/\")");
+    }
     let directory = in_root(world)?.resolve(path).wrap(|| format!("chdir to cwd ({path:?})"))?;
     mount::stand_in(&directory).wrap(|| format!("chdir to cwd ({path:?})"))?;
     confirm_working_directory()

@@ -9,6 +9,7 @@
 mod program;
 mod v1;
 
+use std::fs::File;
 use std::os::fd::AsFd;
 
 use conex_spec::runtime::DeviceRule;
@@ -68,12 +69,15 @@ fn access_bits(access: &str) -> i32 {
     ACCESSES.iter().filter(|(_, letter)| access.contains(*letter)).fold(0, |bits, (bit, _)| bits | bit)
 }
 
-/// Puts the rules in the place of those that a cgroup had. In v2 that is one step of the kernel's; in v1, as long as
+/// Puts the rules in the place of those that a cgroup had, whose directory may be open already. In v2 that is one step of the kernel's; in v1, as long as
 /// the default stays "deny", nothing is open in between that is closed before and after.
-pub(super) fn apply(path: &str, version: Version, rules: &[DeviceRule]) -> Result<()> {
-    match version {
-        Version::V2 => attach(path, rules),
-        Version::V1 => {
+pub(super) fn apply(path: &str, open: Option<&File>, version: Version, rules: &[DeviceRule]) -> Result<()> {
+    match (version, open) {
+        (Version::V2, Some(directory)) => attach(directory, rules),
+        (Version::V2, None) => {
+            attach(&file::open(path.as_ref(), Access::Read).wrap(|| format!("open {path}"))?, rules)
+        }
+        (Version::V1, _) => {
             let wanted = v1::List::of(rules)?;
             let now = v1::List::parse(&directory::read(path, "devices.list")?);
             let changed = write_list(path, &now, &wanted);
@@ -90,8 +94,7 @@ fn write_list(path: &str, now: &v1::List, wanted: &v1::List) -> Result<()> {
     now.steps_to(wanted).iter().try_for_each(|(file, lines)| directory::write_lines(path, file, lines))
 }
 
-fn attach(path: &str, rules: &[DeviceRule]) -> Result<()> {
-    let directory = file::open(path.as_ref(), Access::Read).wrap(|| format!("open {path}"))?;
+fn attach(directory: &File, rules: &[DeviceRule]) -> Result<()> {
     let program = conex_sys::bpf::load_device_filter(&program::program(rules))?;
     let earlier = conex_sys::bpf::device_filters(directory.as_fd())?;
     let first = earlier.first().map(AsFd::as_fd);
