@@ -36,7 +36,7 @@ use crate::{Error, ErrorKind, Result, Wrap, host_root, resctrl};
 /// How long a killed process may take to end. More is a stuck kernel, or a cgroup above that somebody has frozen.
 const PATIENCE_MS: u32 = 10_000;
 const LOOK_AGAIN_MS: u32 = 100;
-const STATE_FILE: &str = "state.json";
+pub(crate) const STATE_FILE: &str = "state.json";
 const CONFIG_FILE: &str = "config.json";
 const FIFO: &str = "exec.fifo";
 const HIDDEN_FIFO: &str = ".exec.fifo";

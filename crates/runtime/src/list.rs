@@ -5,12 +5,15 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
-use std::os::unix::fs::MetadataExt;
 
 use conex_spec::json;
+use conex_spec::runtime::{Status, VERSION};
+use conex_sys::file;
+use conex_sys::path::Dir;
 
 use crate::cli::{Format, Runtime};
-use crate::container::{self, Container};
+use crate::container::{self, Container, STATE_FILE};
+use crate::record::Glance;
 use crate::state::Report;
 use crate::{Error, ErrorKind, Result, Wrap};
 
@@ -20,30 +23,62 @@ pub(crate) fn list(runtime: &Runtime, format: Format, quiet: bool) -> Result<Str
         fs::metadata(&runtime.root).wrap(|| format!("open {}", runtime.root.display()))?;
     }
     let (mut reports, mut owners) = (Vec::new(), BTreeMap::new());
-    for id in container::ids(&runtime.root)? {
-        match report(runtime, &id, &mut owners) {
+    let ids = container::ids(&runtime.root)?;
+    let Some(first) = ids.first() else { return show(&reports, format, quiet) };
+    let root = Dir::open_host(&runtime.root).wrap(|| format!("load container {first}"))?;
+    for id in ids {
+        match report(runtime, &root, &id, &mut owners) {
             Ok(report) => reports.push(report),
             Err(error) if error.kind() == ErrorKind::NotFound => {}
             Err(error) => runtime.warn(&[format!("load container {id}: {error}")]),
         }
     }
+    show(&reports, format, quiet)
+}
+
+fn show(reports: &[Report], format: Format, quiet: bool) -> Result<String> {
     match format {
         _ if quiet => Ok(reports.iter().map(|report| format!("{}\n", report.id)).collect()),
         Format::Json if reports.is_empty() => Ok("null\n".to_owned()),
         Format::Json => {
-            let line = json::write(&reports);
+            let line = json::write(reports);
             line.map(|line| line + "\n").map_err(|error| Error::new(ErrorKind::Os, error.to_string()))
         }
-        Format::Table => Ok(table(&reports)),
+        Format::Table => Ok(table(reports)),
     }
 }
 
 /// `owners` are the users whose names were looked for already.
-fn report(runtime: &Runtime, id: &str, owners: &mut BTreeMap<u32, String>) -> Result<Report> {
-    let container = Container::open(&runtime.root, id)?;
-    let uid = fs::metadata(&container.directory)?.uid();
+fn report(runtime: &Runtime, root: &Dir, id: &str, owners: &mut BTreeMap<u32, String>) -> Result<Report> {
+    let report = match ended(root, id)? {
+        Some(report) => report,
+        None => Report::of(&Container::open(&runtime.root, id)?)?,
+    };
+    let uid = root.stat(id)?.st_uid;
     let owner = owners.entry(uid).or_insert_with(|| user_name(uid)).clone();
-    Ok(Report { owner, ..Report::of(&container)? })
+    Ok(Report { owner, ..report })
+}
+
+/// Of a container whose process is gone nothing else needs to be known. Whatever is wrong with a record is told by
+/// whoever reads it whole.
+fn ended(root: &Dir, id: &str) -> Result<Option<Report>> {
+    let path = format!("{id}/{STATE_FILE}");
+    let Ok(bytes) = file::read_record_at(root, path.as_ref()) else { return Ok(None) };
+    let Ok(glance) = json::read::<Glance>(&bytes) else { return Ok(None) };
+    if !glance.has_ended()? {
+        return Ok(None);
+    }
+    Ok(Some(Report {
+        oci_version: VERSION,
+        id: glance.id,
+        pid: 0,
+        status: Status::Stopped,
+        bundle: glance.config.bundle().to_owned(),
+        annotations: glance.config.annotations(),
+        rootfs: glance.config.rootfs,
+        created: glance.created,
+        owner: String::new(),
+    }))
 }
 
 /// The host's name of a user, `#<uid>` if it has none.

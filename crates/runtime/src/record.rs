@@ -6,6 +6,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use conex_sys::procfs;
+
+use crate::Result;
 use crate::cgroup::UnitRecord;
 pub use crate::host_root::RecordedMount;
 
@@ -32,6 +35,25 @@ pub struct Record {
     pub intel_rdt_path: String,
     pub intel_rdt_mon_path: String,
     pub conex: Own,
+}
+
+/// As much of a [`Record`] as `list` prints of a container that has ended: of thousands, the rest is not looked at.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Glance {
+    pub(crate) id: String,
+    pub(crate) init_process_pid: i32,
+    pub(crate) init_process_start: u64,
+    pub(crate) created: String,
+    pub(crate) config: RecordedConfig,
+    pub(crate) conex: Boot,
+}
+
+/// Of [`Own`].
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Boot {
+    pub(crate) boot_id: String,
 }
 
 /// What this runtime needs beyond runc's keys.
@@ -65,15 +87,39 @@ pub struct RecordedConfig {
     pub rootless_euid: bool,
 }
 
+impl Glance {
+    /// Whether the container had a first process, which is not there any more.
+    pub(crate) fn has_ended(&self) -> Result<bool> {
+        let pid = self.init_process_pid;
+        if pid <= 0 || procfs::boot_id()? != self.conex.boot_id {
+            return Ok(pid > 0);
+        }
+        let stat = procfs::stat(pid)?;
+        Ok(stat.is_none_or(|stat| stat.start_time != self.init_process_start))
+    }
+}
+
 impl Record {
     /// Where the container was created from.
     pub fn bundle(&self) -> &str {
-        self.config.labels.iter().find_map(|label| label.strip_prefix("bundle=")).unwrap_or_default()
+        self.config.bundle()
     }
 
     /// The annotations of the configuration.
     pub fn annotations(&self) -> BTreeMap<String, String> {
-        let pairs = self.config.labels.iter().filter_map(|label| label.split_once('='));
+        self.config.annotations()
+    }
+}
+
+impl RecordedConfig {
+    /// As [`Record::bundle`].
+    pub fn bundle(&self) -> &str {
+        self.labels.iter().find_map(|label| label.strip_prefix("bundle=")).unwrap_or_default()
+    }
+
+    /// As [`Record::annotations`].
+    pub fn annotations(&self) -> BTreeMap<String, String> {
+        let pairs = self.labels.iter().filter_map(|label| label.split_once('='));
         pairs
             .filter(|(key, _)| *key != "bundle")
             .map(|(key, value)| (key.to_owned(), value.to_owned()))

@@ -56,7 +56,13 @@ pub fn read_text(path: &Path) -> std::io::Result<String> {
 /// Reads a file of the kernel that is a single record, or a regular file on a local filesystem: the first read(2) that
 /// leaves room in the buffer was the last.
 pub fn read_record(path: &Path) -> std::io::Result<Vec<u8>> {
-    let (file, mut bytes) = (open(path, Access::Read)?, Vec::with_capacity(PAGE));
+    read_record_at(rustix::fs::CWD, path)
+}
+
+/// As [`read_record`], of a path below an open directory: for one of many files of the host.
+pub fn read_record_at(directory: impl AsFd, path: &Path) -> std::io::Result<Vec<u8>> {
+    let file = rustix::fs::openat(directory, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+    let (file, mut bytes) = (File::from(file), Vec::with_capacity(PAGE));
     while read_on(&file, &mut bytes)? > 0 && bytes.len() == bytes.capacity() {}
     Ok(bytes)
 }

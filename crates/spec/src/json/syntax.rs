@@ -20,7 +20,7 @@ type Result<T> = std::result::Result<T, Syntax>;
 
 /// All values of a text, in its order.
 pub(super) fn nodes(text: &[u8]) -> Result<Vec<Node>> {
-    let mut scanner = Scanner { text, at: 0, nodes: Vec::new() };
+    let mut scanner = Scanner { text, at: 0, nodes: Vec::with_capacity(text.len() / 8) };
     if u32::try_from(text.len()).is_err() {
         return scanner.fail("too large");
     }
@@ -95,15 +95,16 @@ impl Scanner<'_> {
     fn string(&mut self) -> Result<()> {
         self.at += 1;
         loop {
+            let plain = |byte: &&u8| **byte >= b' ' && **byte != b'"' && **byte != b'\\';
+            self.at += self.text[self.at..].iter().take_while(plain).count();
             match self.peek() {
                 None => return self.fail("EOF while parsing a string"),
-                Some(..b' ') => return self.fail("control character in a string"),
                 Some(b'"') => {
                     self.at += 1;
                     return Ok(());
                 }
                 Some(b'\\') => self.escape()?,
-                Some(_) => self.at += 1,
+                Some(_) => return self.fail("control character in a string"),
             }
         }
     }
