@@ -24,7 +24,7 @@ say procs "$(cat $group/cgroup.procs)" | sed "s/ $(cat /tmp/pid)$/ init/"
 systemctl show eng-one.scope -p Slice,ControlGroup,Delegate,MemoryMax,MemoryLow,TasksMax,CPUWeight,CPUQuotaPerSecUSec
 systemctl show eng-one.scope -p AllowedCPUs,DevicePolicy,TimeoutStopUSec,CollectMode
 systemctl show eng-one.scope -p DeviceAllow | grep -E '/1:3 |block-' | sort
-for file in memory.max memory.high pids.max cpu.max cpu.weight cpuset.cpus; do value $group $file; done
+for file in memory.max memory.high pids.max cpu.max cpu.weight cpuset.cpus hugetlb.2MB.max; do value $group $file; done
 try start $runtime start one
 say exec "$($runtime exec one cat /proc/self/cgroup)"
 mkdir $group/below
@@ -36,7 +36,7 @@ say devices "$($runtime exec one sh -c 'echo > /dev/null && echo open; mknod /tm
 try update $runtime update --memory 67108864 --pids-limit 33 --cpu-quota 12345 one
 systemctl daemon-reload
 systemctl show eng-one.scope -p MemoryMax,TasksMax,CPUQuotaPerSecUSec | sed 's/^/then /'
-for file in memory.max pids.max cpu.max; do value $group $file; done | sed 's/^/then /'
+for file in memory.max pids.max cpu.max hugetlb.2MB.max; do value $group $file; done | sed 's/^/then /'
 # Its own words for a limit are not the last: without a quota it knows no period.
 try 'update period' $runtime update --cpu-quota -1 --cpu-period 50000 one
 value $group cpu.max | sed 's/^/free /'
@@ -120,6 +120,7 @@ pids.max: 17
 cpu.max: 50000 100000
 cpu.weight: 59
 cpuset.cpus: 0
+hugetlb.2MB.max: 4194304
 exec: 0::/cx.slice/cx-pod.slice/eng-one.scope
 below: 0::/cx.slice/cx-pod.slice/eng-one.scope/below
 beside: --cgroup ../one: bad sub cgroup path: not below the container's cgroup
@@ -131,6 +132,7 @@ then TasksMax=33
 then memory.max: 67108864
 then pids.max: 33
 then cpu.max: 13000 100000
+then hugetlb.2MB.max: 4194304
 free cpu.max: max 50000
 both: unable to apply both 1
 awake: 0 29 29
@@ -353,6 +355,7 @@ fn vm_scopes_of_the_system() {
             "memory": { "limit": 33_554_432, "reservation": 16_777_216 },
             "pids": { "limit": 17 },
             "cpu": { "quota": 50_000, "period": 100_000, "shares": 512, "cpus": "0" },
+            "hugepageLimits": [{ "pageSize": "2MB", "limit": 4_194_304 }],
             "unified": { "memory.high": "31457280" },
         });
         config["annotations"] = json!({

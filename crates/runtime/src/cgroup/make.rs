@@ -111,6 +111,11 @@ impl Cgroup {
                     format!("unit {:?} is there, but its process is in {:?}", unit.name, self.directories);
                 return Err(Error::new(ErrorKind::Os, what));
             }
+            for directory in self.directories.values() {
+                for controller in limits::controllers(resources)? {
+                    bring_down(directory, &controller);
+                }
+            }
         } else {
             // systemd takes care of those controllers alone that it has properties for.
             self.make_directories(plan)?;
@@ -248,6 +253,17 @@ fn pass_controllers_on(parent: &str, resources: &Resources) -> Result<bool> {
         add(&[one]).ok();
     }
     Ok(false)
+}
+
+/// Passes on a controller from as far up as it takes: systemd does so with those alone that it has properties for. One
+/// that cannot be had is missed when its limit is written.
+fn bring_down(directory: &str, controller: &str) {
+    let listed = directory::read_value(directory, "cgroup.controllers");
+    if listed.is_ok_and(|listed| listed.split_whitespace().all(|one| one != controller)) {
+        let parent = directory.rsplit_once('/').map_or("", |(parent, _)| parent);
+        bring_down(parent, controller);
+        directory::write(parent, "cgroup.subtree_control", &format!("+{controller}")).ok();
+    }
 }
 
 /// config-linux.md, "Cgroup ownership": the directory and the files that the kernel says are safe to delegate.
