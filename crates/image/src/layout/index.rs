@@ -85,11 +85,49 @@ pub(crate) fn update<T>(dir: &Dir, change: impl FnOnce(&mut Index) -> Result<T>)
     let before = index.clone();
     let result = change(&mut index)?;
     if index != before {
-        files::write(dir, INDEX, &json(&index)?, 0o644, Existing::Replace)?;
+        let bytes = json(&index)?;
+        // What grows beyond what is read, nobody could read any more.
+        if bytes.len() as u64 > MAX_MANIFEST {
+            let count = index.manifests.len();
+            let message = format!("{INDEX}: {count} names take more than {MAX_MANIFEST} bytes");
+            return Err(
+                Error::new(ErrorKind::Unsupported, message).with_hint("remove names that are not needed")
+            );
+        }
+        files::write(dir, INDEX, &bytes, 0o644, Existing::Replace)?;
     }
     Ok(result)
 }
 
 pub(crate) fn json(value: &impl serde::Serialize) -> Result<Vec<u8>> {
     serde_json::to_vec(value).map_err(|e| Error::invalid(e.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::verify::sha256;
+
+    #[test]
+    fn an_index_does_not_grow_beyond_what_is_read() {
+        let scratch = tempfile::tempdir().unwrap();
+        let dir = Dir::open_host(scratch.path()).unwrap();
+        create(&dir).unwrap();
+        let named = |name: String| {
+            let mut descriptor = Descriptor::new(media_type::OCI_MANIFEST, sha256(name.as_bytes()), 2);
+            descriptor.annotations.insert(REF_NAME.to_owned(), name);
+            descriptor
+        };
+        let grow = |count: u32| {
+            let names = (0..count).map(|number| named(format!("name-{number}")));
+            update(&dir, |index| {
+                index.manifests.extend(names);
+                Ok(())
+            })
+        };
+        grow(10_000).unwrap();
+        let error = grow(20_000).unwrap_err();
+        assert!(error.to_string().contains("30000 names"), "{error}");
+        assert_eq!(read(&dir).unwrap().manifests.len(), 10_000);
+    }
 }
