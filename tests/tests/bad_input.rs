@@ -222,8 +222,11 @@ fn userns_a_configuration_that_asks_for_what_is_not_to_be_had() {
     bundle.change(|config| {
         config["mounts"][5]["destination"] = "/proc/sys".into();
         config["mounts"][4]["destination"] = "/../".into();
-        // Without a mount namespace, and without what is only allowed in one.
-        config["linux"] = serde_json::json!({ "namespaces": [{ "type": "pid" }] });
+        // A user namespace, but the host's mounts.
+        let maps = serde_json::json!([{ "containerID": 0, "hostID": 0, "size": 1 }]);
+        config["linux"] = serde_json::json!({
+            "namespaces": [{ "type": "pid" }, { "type": "user" }], "uidMappings": maps, "gidMappings": maps,
+        });
         config.as_object_mut().unwrap().remove("hostname");
     });
     let said = ["/mounts/4/destination", "/mounts/5/destination", "/linux/namespaces"];

@@ -60,7 +60,9 @@ fn every_command_has_a_page_that_names_its_options() {
         let page = fs::read_to_string(sandbox.work().join(format!("pages/conex-{verb}.1"))).expect(verb);
         assert!(page.contains(&format!("conex\\-{}", verb.replace('-', "\\-"))), "{page}");
         let help = sandbox.conex([verb, "--help"]).run().success().stdout;
-        let options = help.split_whitespace().filter_map(|word| word.strip_prefix("--"));
+        let defined = help.lines().map(str::trim_start).filter(|line| line.starts_with('-'));
+        let options = defined
+            .filter_map(|line| line.split_whitespace().take(2).find_map(|word| word.strip_prefix("--")));
         for option in options.filter(|word| word.chars().all(|c| c.is_ascii_lowercase())) {
             assert!(page.contains(&format!("\\-\\-{option}\\fR")), "--{option} in the page of {verb}");
         }

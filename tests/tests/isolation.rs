@@ -233,19 +233,6 @@ fn root_exec_makes_no_directory() {
 }
 
 #[test]
-fn root_a_container_without_a_mount_namespace_is_refused() {
-    let (sandbox, mut bundle, id) = needs!(scene("true"));
-    bundle.change(|config| {
-        config["mounts"] = json!([]);
-        (config["linux"]["maskedPaths"], config["linux"]["readonlyPaths"]) = (json!([]), json!([]));
-        let namespaces = config["linux"]["namespaces"].as_array_mut().unwrap();
-        namespaces.retain(|namespace| namespace["type"] != "mount");
-    });
-    run(&sandbox, &bundle, &id).run().fails().says("mount namespace");
-    sandbox.finish();
-}
-
-#[test]
 fn root_an_id_is_no_path() {
     let (sandbox, bundle, _) = needs!(scene("true"));
     for id in ["../escaped", "a/b", "", ".", "..", &"x".repeat(1025)] {

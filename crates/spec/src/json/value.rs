@@ -294,7 +294,7 @@ impl<'de> SeqAccess<'de> for Items<'_> {
     type Error = Unfit;
 
     fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>> {
-        self.next(0).map(|item| seed.deserialize(item)).transpose()
+        self.next(0).map(|item| item.place(seed.deserialize(item))).transpose()
     }
 }
 
@@ -311,7 +311,7 @@ impl<'de> MapAccess<'de> for Items<'_> {
     fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value> {
         let value = self.parent.other(self.next);
         self.next = value.document.after(value.id);
-        seed.deserialize(value)
+        value.place(seed.deserialize(value))
     }
 }
 
@@ -355,7 +355,7 @@ impl<'de> MapAccess<'de> for Fields<'_> {
 
     fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value> {
         let value = self.value.take().unwrap_or(self.object);
-        seed.deserialize(value)
+        value.place(seed.deserialize(value))
     }
 }
 

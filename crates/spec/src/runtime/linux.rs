@@ -170,8 +170,14 @@ fn memory_policy_mode<'de, D: Deserializer<'de>>(reader: D) -> Result<MemoryPoli
 }
 
 fn memory_policy_flags<'de, D: Deserializer<'de>>(reader: D) -> Result<Vec<MemoryPolicyFlag>, D::Error> {
-    null_is_default(reader)
-        .map_err(|error: D::Error| Error::custom(format_args!("invalid memory policy flag: {error}")))
+    #[derive(Deserialize)]
+    struct Flag(#[serde(deserialize_with = "memory_policy_flag")] MemoryPolicyFlag);
+    Ok(null_is_default::<_, Vec<Flag>>(reader)?.into_iter().map(|Flag(flag)| flag).collect())
+}
+
+fn memory_policy_flag<'de, D: Deserializer<'de>>(reader: D) -> Result<MemoryPolicyFlag, D::Error> {
+    MemoryPolicyFlag::deserialize(reader)
+        .map_err(|error| Error::custom(format_args!("invalid memory policy flag: {error}")))
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
