@@ -94,8 +94,11 @@ impl Gpg {
         })?;
         if !output.status.success() {
             let said = String::from_utf8_lossy(&output.stderr);
-            let last = said.lines().rfind(|line| line.starts_with("gpg: ")).unwrap_or("gpg: fails");
-            return Err(denied(last.trim_start_matches("gpg: ").escape_debug().to_string()));
+            // It warns of keys without trust behind the error, too.
+            let is_error = |line: &&str| line.starts_with("gpg: ") && !line.starts_with("gpg: WARNING");
+            let last = said.lines().rfind(is_error).unwrap_or("gpg: fails");
+            let what = last.trim_start_matches("gpg: ").escape_debug();
+            return Err(denied(format!("{what} ({})", output.status)));
         }
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
