@@ -78,15 +78,12 @@ fn lean(cargo: &mut Command) {
         println!("    without the standard library's source: a larger program");
         return;
     }
-    const FLAGS: [&str; 5] = [
+    const FLAGS: [&str; 3] = [
         // Nothing unwinds: no tables. Whoever asks for a backtrace gets the abort that would have followed it.
         "-Cforce-unwind-tables=no",
         "-Clink-arg=-Wl,--defsym=_Unwind_Backtrace=abort,--defsym=_Unwind_GetIP=abort",
         // A bit for each address that the start relocates, where there were 24 bytes.
         "-Clink-arg=-Wl,-z,pack-relative-relocs",
-        // What repeats among the instructions becomes a function; then once more.
-        "-Cllvm-args=-enable-machine-outliner=always",
-        "-Cllvm-args=-machine-outliner-reruns=2",
     ];
     // The standard library for size, and without the printer of backtraces, which would have no names anyway.
     cargo.args(["-Zbuild-std=std,panic_abort", "-Zbuild-std-features=optimize_for_size"]);
