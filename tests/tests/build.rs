@@ -1,51 +1,35 @@
 // SPDX-License-Identifier: Apache-2.0
-//! `conex build`, as root and as an ordinary user: every instruction in images that run, the cache, failures, secrets,
-//! and a stage beside Debian's buildah.
+//! `conex build`, as root and as an ordinary user: images that run, the cache, failures, secrets.
 #![allow(clippy::unwrap_used, reason = "stories are told outside of the #[test] functions, too")]
 
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
-use conex_testkit::user::{Range, User};
-use conex_testkit::{Output, Run, Sandbox, busybox, needs, require, tar};
+use conex_testkit::{Output, Place, Run, Sandbox, for_both, needs, require, tar};
 use serde_json::Value;
 
-/// Somebody with busybox in their store, and a directory to build.
-struct Place<'a> {
-    sandbox: &'a Sandbox,
-    user: Option<User<'a>>,
+/// What is built, and what came of it.
+trait Builds {
+    /// The build's directory, made when it is first asked for.
+    fn context(&self) -> PathBuf;
+    fn file(&self, name: &str, text: &str);
+    fn build(&self, containerfile: &str, options: &[&str]) -> Output;
+    /// What a program of the image prints.
+    fn prints(&self, image: &str, words: &[&str]) -> String;
+    fn is_whole(&self);
 }
 
-impl<'a> Place<'a> {
-    fn of_root(sandbox: &'a Sandbox) -> require::Requirement<Self> {
-        Self { sandbox, user: None }.with_busybox()
-    }
-
-    fn of_a_user(sandbox: &'a Sandbox) -> require::Requirement<Self> {
-        require::program("newuidmap")?;
-        Self { sandbox, user: Some(sandbox.user(Range::Subordinate)) }.with_busybox()
-    }
-
-    fn with_busybox(self) -> require::Requirement<Self> {
-        self.sandbox.layout("busybox").add("latest", &busybox::image()?);
-        self.conex(&["copy", "--quiet", "oci:busybox:latest", "store:busybox"]).run().success();
-        fs::create_dir_all(self.context()).unwrap();
-        if let Some(user) = &self.user {
-            user.own(&self.context());
-        }
-        Ok(self)
-    }
-
-    fn conex(&self, words: &[&str]) -> Command {
-        match &self.user {
-            Some(user) => user.conex(words),
-            None => self.sandbox.conex(words),
-        }
-    }
-
+impl Builds for Place<'_> {
     fn context(&self) -> PathBuf {
-        self.sandbox.path("work/context")
+        let context = self.sandbox.path("work/context");
+        if !context.exists() {
+            fs::create_dir(&context).unwrap();
+            if let Some(user) = &self.user {
+                user.own(&context);
+            }
+        }
+        context
     }
 
     fn file(&self, name: &str, text: &str) {
@@ -60,7 +44,6 @@ impl<'a> Place<'a> {
         self.conex(&[&["build"], options, &[context.to_str().unwrap()]].concat()).run()
     }
 
-    /// What a program of the image prints.
     fn prints(&self, image: &str, words: &[&str]) -> String {
         self.conex(&[&["run", "--rm", image], words].concat()).run().success().stdout
     }
@@ -70,27 +53,6 @@ impl<'a> Place<'a> {
         let left = fs::read_dir(self.sandbox.store().join("building")).unwrap().count();
         assert_eq!(left, 0, "a build leaves no working directory");
     }
-}
-
-/// The same story for root and for an ordinary user.
-macro_rules! for_both {
-    ($story:ident, $as_root:ident, $as_user:ident) => {
-        #[test]
-        fn $as_root() {
-            needs!(require::root());
-            let sandbox = Sandbox::new();
-            $story(&needs!(Place::of_root(&sandbox)));
-            sandbox.finish();
-        }
-
-        #[test]
-        fn $as_user() {
-            needs!(require::root());
-            let sandbox = Sandbox::new();
-            $story(&needs!(Place::of_a_user(&sandbox)));
-            sandbox.finish();
-        }
-    };
 }
 
 for_both!(instructions, root_images_are_what_their_files_say, root_images_of_an_ordinary_user);
@@ -122,10 +84,8 @@ echo walked
 "#;
 
 fn lines(place: &Place<'_>) {
-    let mut command = match &place.user {
-        Some(user) => user.command("sh"),
-        None => place.sandbox.command("sh"),
-    };
+    place.context();
+    let mut command = place.command("sh");
     command.env("CONEX_ROOT", place.sandbox.store()).env("CONEX_RUNROOT", place.sandbox.path("run/conex"));
     let output = command.args(["-c", &format!("set -eux\n{LINES}")]).run().success();
     assert!(output.stdout.ends_with("walked\n"), "{output}");

@@ -8,40 +8,22 @@ use std::process::Command;
 use std::time::Duration;
 
 use conex_testkit::run::poll;
-use conex_testkit::user::{Range, User};
-use conex_testkit::{Output, Run, Sandbox, busybox, needs, require};
+use conex_testkit::user::Range;
+use conex_testkit::{Output, Place, Run, Sandbox, busybox, for_both, needs, require};
 use serde_json::Value;
 
-/// Somebody with busybox in their store.
-struct Place<'a> {
-    sandbox: &'a Sandbox,
-    user: Option<User<'a>>,
+/// What containers are asked.
+trait Containers {
+    /// `conex run --rm … busybox …`
+    fn run(&self, options: &[&str], words: &[&str]) -> Output;
+    fn prints(&self, options: &[&str], words: &[&str]) -> String;
+    fn line(&self, words: &[&str]) -> String;
+    fn containers(&self) -> PathBuf;
+    /// Nothing is left of any container, and the store is whole.
+    fn is_clean(&self);
 }
 
-impl<'a> Place<'a> {
-    fn of_root(sandbox: &'a Sandbox) -> require::Requirement<Self> {
-        Self { sandbox, user: None }.with_busybox()
-    }
-
-    fn of_a_user(sandbox: &'a Sandbox) -> require::Requirement<Self> {
-        require::program("newuidmap")?;
-        Self { sandbox, user: Some(sandbox.user(Range::Subordinate)) }.with_busybox()
-    }
-
-    fn with_busybox(self) -> require::Requirement<Self> {
-        self.sandbox.layout("busybox").add("latest", &busybox::image()?);
-        self.conex(&["copy", "--quiet", "oci:busybox:latest", "store:busybox"]).run().success();
-        Ok(self)
-    }
-
-    fn conex(&self, words: &[&str]) -> Command {
-        match &self.user {
-            Some(user) => user.conex(words),
-            None => self.sandbox.conex(words),
-        }
-    }
-
-    /// `conex run --rm … busybox …`
+impl Containers for Place<'_> {
     fn run(&self, options: &[&str], words: &[&str]) -> Output {
         self.conex(&[&["run", "--rm"], options, &["busybox"], words].concat()).run()
     }
@@ -58,7 +40,6 @@ impl<'a> Place<'a> {
         self.sandbox.store().join("containers")
     }
 
-    /// Nothing is left of any container, and the store is whole.
     #[track_caller]
     fn is_clean(&self) {
         assert_eq!(self.line(&["ps", "--all", "--quiet"]), "");
@@ -70,27 +51,6 @@ impl<'a> Place<'a> {
         assert_eq!(names(self.containers().join("by-name")), Vec::<String>::new());
         self.conex(&["system", "fsck"]).run().success();
     }
-}
-
-/// The same story for root and for an ordinary user.
-macro_rules! for_both {
-    ($story:ident, $as_root:ident, $as_user:ident) => {
-        #[test]
-        fn $as_root() {
-            needs!(require::root());
-            let sandbox = Sandbox::new();
-            $story(&needs!(Place::of_root(&sandbox)));
-            sandbox.finish();
-        }
-
-        #[test]
-        fn $as_user() {
-            needs!(require::root());
-            let sandbox = Sandbox::new();
-            $story(&needs!(Place::of_a_user(&sandbox)));
-            sandbox.finish();
-        }
-    };
 }
 
 for_both!(options, root_options_of_run, root_options_of_run_for_a_user);
@@ -238,10 +198,7 @@ fn input(place: &Place<'_>) {
 for_both!(terminal, root_a_terminal, root_a_terminal_for_a_user);
 fn terminal(place: &Place<'_>) {
     let typed = |conex: &str, keys: &[u8]| {
-        let mut script = match &place.user {
-            Some(user) => user.command("script"),
-            None => place.sandbox.command("script"),
-        };
+        let mut script = place.command("script");
         script.args(["-qec", conex, "/dev/null"]);
         script.run_with(keys, Duration::from_secs(30))
     };
@@ -264,10 +221,7 @@ fn terminal(place: &Place<'_>) {
         "(for i in $(seq 50); do sleep 0.2; printf '\\020\\021' || exit; done) |
          script -qec \"{conex} run -it --name left busybox sleep 1000\" /dev/null"
     );
-    match &place.user {
-        Some(user) => user.command("sh").args(["-c", &detaching]).run().success(),
-        None => place.sandbox.command("sh").args(["-c", &detaching]).run().success(),
-    };
+    place.command("sh").args(["-c", &detaching]).run().success();
     assert_eq!(place.line(&["ps", "--format", "{{.Names}}"]), "left");
     let shown = typed(&format!("{conex} exec -it left sh -c 'tty; exit 6'"), b"");
     assert!(shown.code() == 6 && shown.stdout.contains("/dev/pts/"), "{shown}");

@@ -32,6 +32,7 @@ pub mod image;
 pub mod inject;
 pub mod leak;
 pub mod liar;
+pub mod place;
 pub mod podman;
 pub mod program;
 pub mod require;
@@ -46,6 +47,7 @@ pub mod user;
 pub mod vm;
 
 pub use image::{Compression, Image, Layer, Layout};
+pub use place::Place;
 pub use run::{Output, Run};
 pub use sandbox::Sandbox;
 

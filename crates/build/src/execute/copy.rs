@@ -27,8 +27,7 @@ struct Look<'a> {
 }
 
 /// Does it. `origin` is there if a source is a path.
-/// `scratch` is a
-/// directory for archives, made and removed here.
+/// `scratch` is a directory for archives, made and removed here.
 pub(super) fn copy(step: &Copy, origin: Option<&Origin>, merged: &Path, scratch: &Path) -> Result<()> {
     let root = Root::open_host(merged)?;
     let exclude = exclude(step)?;

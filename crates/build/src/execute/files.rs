@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The files that a `COPY`, an `ADD` or a mount takes: which they are, and what they hash to. One walk serves both, and
-//! the copy too, so that what is hashed is what is copied.
+//! The files that a `COPY`, an `ADD` or a mount takes: which they are, and what they hash to. The same walk, gone once
+//! more, copies them.
 //!
 //! The walk is relative to descriptors; no symlink leads out of the origin. Digests have path, mode, owner and content
 //! in them, never times.
@@ -10,8 +10,9 @@ use std::io::Read as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
+use conex_image::verify::Hasher;
+use conex_spec::Algorithm;
 use conex_sys::path::{Dir, FileType, Root, Stat};
-use sha2::{Digest as _, Sha256};
 
 use crate::glob::{Dialect, Glob};
 use crate::ignore::{Decision, Ignore};
@@ -236,10 +237,14 @@ impl Walk<'_> {
 }
 
 /// What files hash to.
-#[derive(Clone, Default)]
-pub(super) struct Content(Sha256);
+#[derive(Clone)]
+pub(super) struct Content(Hasher);
 
 impl Content {
+    pub(super) fn new() -> Self {
+        Self(Hasher::new(Algorithm::Sha256))
+    }
+
     /// Anything that is not a file.
     pub(super) fn add(&mut self, text: &str) {
         self.field(text.as_bytes());
@@ -253,14 +258,14 @@ impl Content {
         match FileType::from_raw_mode(stat.st_mode) {
             FileType::RegularFile => {
                 let mut file = visit.dir.open_file(visit.name)?;
-                let (mut hash, mut buffer) = (Sha256::new(), vec![0; 128 << 10]);
+                let (mut hash, mut buffer) = (Hasher::new(Algorithm::Sha256), vec![0; 128 << 10]);
                 loop {
                     match file.read(&mut buffer).wrap(|| visit.path.display().to_string())? {
                         0 => break,
                         length => hash.update(&buffer[..length]),
                     }
                 }
-                self.field(&hash.finalize());
+                self.field(hash.finish().hex().as_bytes());
             }
             FileType::Symlink => self.field(visit.dir.read_link(visit.name)?.as_bytes()),
             _ => {}
@@ -269,12 +274,12 @@ impl Content {
     }
 
     fn field(&mut self, bytes: &[u8]) {
-        self.0.update((bytes.len() as u64).to_le_bytes());
+        self.0.update(&(bytes.len() as u64).to_le_bytes());
         self.0.update(bytes);
     }
 
     pub(super) fn hex(self) -> String {
-        self.0.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+        self.0.finish().hex().to_owned()
     }
 }
 

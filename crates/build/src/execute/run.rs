@@ -11,11 +11,11 @@ use std::path::{Path, PathBuf};
 use conex_engine::Engine;
 use conex_engine::container::{self, Network as SandboxNetwork};
 use conex_image::snapshot::Snapshot;
+use conex_image::verify::sha256;
 use conex_spec::image::{ContainerConfig, ImageConfig};
 use conex_spec::runtime::Mount as RuntimeMount;
 use conex_sys::mount::{self, Extent};
 use conex_sys::path::{Dir, Root};
-use sha2::{Digest as _, Sha256};
 
 use super::schedule::Values;
 use super::{Build, Secret};
@@ -187,7 +187,8 @@ impl Build<'_> {
         sharing: CacheSharing,
         mode: FileMode,
     ) -> Result<(PathBuf, Option<fs::File>)> {
-        let hash: String = Sha256::digest(id.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
+        let hash = sha256(id.as_bytes());
+        let hash = hash.hex();
         let root = self.engine.settings.root.join(CACHES);
         fs::create_dir_all(&root).wrap(|| format!("make {}", root.display()))?;
         for number in 0..1000 {

@@ -70,7 +70,7 @@ impl Build<'_> {
 
     /// What the step takes from elsewhere, hashed.
     fn content(&self, id: NodeId, step: &Step, values: &Values) -> Result<Content> {
-        let mut content = Content::default();
+        let mut content = Content::new();
         match step {
             Step::Copy(step) => {
                 if let Some(from) = step.from {

@@ -17,7 +17,7 @@ use std::io::Read;
 
 use conex_spec::image::Descriptor;
 
-use crate::Result;
+use crate::{Error, ErrorKind, Result};
 
 pub use copy::{CopyOptions, Others, Select, copy};
 pub use form::{Form, Format, LayerForm};
@@ -29,6 +29,19 @@ pub struct RawManifest {
     pub descriptor: Descriptor,
     /// Never re-serialised.
     pub bytes: Vec<u8>,
+}
+
+impl RawManifest {
+    /// This one, where a source that has no other is asked for it.
+    ///
+    /// # Errors
+    /// `NotFound` for any other.
+    pub fn only(&self, descriptor: &Descriptor) -> Result<Self> {
+        match descriptor.digest == self.descriptor.digest {
+            true => Ok(self.clone()),
+            false => Err(Error::new(ErrorKind::NotFound, format!("no manifest {} here", descriptor.digest))),
+        }
+    }
 }
 
 /// An open blob.

@@ -143,10 +143,7 @@ impl Source for DockerArchiveSource {
     }
 
     fn manifest(&self, descriptor: &Descriptor) -> Result<RawManifest> {
-        match descriptor.digest == self.manifest.descriptor.digest {
-            true => Ok(self.manifest.clone()),
-            false => Err(Error::new(ErrorKind::NotFound, format!("no manifest {} here", descriptor.digest))),
-        }
+        self.manifest.only(descriptor)
     }
 
     fn open_blob(&self, descriptor: &Descriptor, offset: u64) -> Result<BlobReader> {
