@@ -97,7 +97,7 @@ impl Session {
     /// The engine, for a verb that has options about a registry.
     pub(crate) fn engine_for(&self, registry: &RegistryArgs) -> Result<Engine, CommandError> {
         let globals = &self.globals;
-        let root = globals.root.clone().unwrap_or_else(|| self.environment.store_root());
+        let root = self.root();
         let run_root = match &globals.runroot {
             Some(run_root) => run_root.clone(),
             None => self.environment.run_root()?,
@@ -119,10 +119,16 @@ impl Session {
         }))
     }
 
+    /// Where the store is.
+    fn root(&self) -> PathBuf {
+        self.globals.root.clone().unwrap_or_else(|| self.environment.store_root())
+    }
+
     /// How registries are spoken to, with the options of one side of a transfer.
     pub(crate) fn registry(&self, args: &RegistryArgs) -> Result<RegistrySettings, CommandError> {
         let mut settings =
             self.environment.registry(self.globals.registries_conf.as_deref(), args.authfile.as_deref())?;
+        settings.sightings = Some(self.root().join("seen"));
         settings.tls.verify = args.tls_verify;
         settings.tls.cert_dir.clone_from(&args.cert_dir);
         if let Some(creds) = &args.creds {

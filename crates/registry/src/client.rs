@@ -10,6 +10,7 @@ use ureq::http::{HeaderMap, Method};
 use crate::auth::Scopes;
 use crate::http::{Agents, Ask, Host, Origin, Trust, parse_uri};
 use crate::settings::lock;
+use crate::sightings::Sightings;
 use crate::{Remote, Result, Settings};
 
 /// Most bytes of warnings from one answer (distribution-spec #warnings).
@@ -25,6 +26,7 @@ pub struct Client {
 pub(crate) struct Shared {
     pub(crate) settings: Settings,
     pub(crate) agents: Agents,
+    pub(crate) sightings: Sightings,
     hosts: Mutex<HashMap<(String, bool), Arc<Host>>>,
     warned: Mutex<HashSet<String>>,
 }
@@ -32,9 +34,11 @@ pub(crate) struct Shared {
 impl Client {
     /// Opens no connection and reads no certificate yet.
     pub fn new(settings: Settings) -> Self {
+        let sightings = Sightings::new(settings.sightings.as_deref());
         Self {
             shared: Arc::new(Shared {
                 settings,
+                sightings,
                 agents: Agents::default(),
                 hosts: Mutex::default(),
                 warned: Mutex::default(),

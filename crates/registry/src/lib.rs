@@ -24,6 +24,7 @@ mod push;
 mod remote;
 mod repository;
 mod settings;
+mod sightings;
 
 pub use client::Client;
 pub use conex_image::{Error, ErrorKind, Result};

@@ -3,10 +3,13 @@
 //!
 //! ```text
 //!  HEAD blob ──200──► there already
-//!    └ POST uploads/[?mount=&from=] ──201──► mounted
-//!        └ 202 Location ── PUT whole ──201──► done
-//!              └ broke, or 413: GET Location ► PATCH from where it stands, in chunks ► PUT ?digest=
+//!    └ POST uploads/?mount=[&from=] ──201──► mounted
+//!        ├ 202 Location ── PUT whole ──201──► done
+//!        │     └ broke, or 413: GET Location ► PATCH from where it stands, in chunks ► PUT ?digest=
+//!        └ refused ► POST uploads/ ──202──► as above; nothing more is mounted from there
 //! ```
+//! What is mounted from: the repository that the image comes from, else the last one where the blob was seen, else
+//! wherever the registry knows it.
 
 use std::io::{self, Read};
 use std::thread;
@@ -50,40 +53,79 @@ impl Repository {
         from: &dyn Source,
         progress: &dyn Progress,
     ) -> Result<Outcome> {
-        let beside = from.repository().filter(|(host, name)| *host == self.host.name && *name != self.name);
-        let Some(session) =
-            self.begin_upload(&blob.digest, beside.as_ref().map(|(_, name)| name.as_str()))?
-        else {
+        let Some(session) = self.mount_or_begin(&blob.digest, from)? else {
             return Ok(Outcome::Mounted);
         };
         self.upload(blob, from, progress, session)?;
         Ok(Outcome::Copied)
     }
 
-    /// `None`: mounted from `beside`.
-    fn begin_upload(&self, digest: &Digest, beside: Option<&str>) -> Result<Option<Session>> {
-        let mut scopes = self.scopes(Actions::PullPush);
-        let query = match (beside, digest.algorithm()) {
-            (Some(name), _) => {
-                scopes = scopes.and_pull(name);
-                format!("?mount={digest}&from={name}")
-            }
-            (None, Algorithm::Sha256) => String::new(),
-            (None, other) => format!("?digest-algorithm={}", other.name()),
-        };
-        let answer =
-            self.send(Ask::new(Method::POST, self.path(format_args!("blobs/uploads/{query}")), scopes))?;
-        match answer.status {
-            201 if beside.is_some() => Ok(None),
-            202 => {
-                let smallest =
-                    answer.header("oci-chunk-min-length").and_then(|text| text.parse().ok()).unwrap_or(0);
-                let address = self.host.location(&answer)?;
-                answer.finish();
-                Ok(Some(Session { address, offset: 0, chunk: CHUNK.max(smallest) }))
-            }
-            status => Err(unexpected(&answer, status)),
+    /// The blob is in this repository.
+    pub(crate) fn note(&self, digest: &Digest) {
+        self.shared.sightings.note(digest, &self.host.name, &self.name);
+    }
+
+    /// `None`: mounted. Whatever speaks against mounting, the blob can still be sent.
+    fn mount_or_begin(&self, digest: &Digest, from: &dyn Source) -> Result<Option<Session>> {
+        let (host, sightings) = (&self.host, &self.shared.sightings);
+        let source = from.repository().filter(|(at, name)| *at == host.name && *name != self.name);
+        let beside = source.map(|(_, name)| name).or_else(|| sightings.last(digest, &host.name, &self.name));
+        let beside = beside.as_deref();
+        if host.refuses_mounts(beside) {
+            return self.begin_upload(digest).map(Some);
         }
+        let mounted = self.mount(digest, beside);
+        if let (Some(name), Err(_) | Ok(Some(_))) = (beside, &mounted) {
+            sightings.forget(digest, &host.name, name);
+        }
+        match mounted {
+            Err(error) if error.kind() != ErrorKind::Unreachable => {
+                host.refused_mount(beside);
+                self.begin_upload(digest).map(Some)
+            }
+            other => other,
+        }
+    }
+
+    /// `None`: mounted from `beside`, or from wherever the registry found it.
+    fn mount(&self, digest: &Digest, beside: Option<&str>) -> Result<Option<Session>> {
+        let mut scopes = self.scopes(Actions::PullPush);
+        let mut query = format!("?mount={digest}");
+        if let Some(name) = beside {
+            scopes = scopes.and_pull(name);
+            query.push_str(&format!("&from={name}"));
+        }
+        // A server that stumbles over this request may well take the plain one.
+        let ask = Ask::new(Method::POST, self.path(format_args!("blobs/uploads/{query}")), scopes);
+        let answer = self.send(ask.expect(&[500, 501]))?;
+        match answer.status {
+            201 => Ok(None),
+            _ => self.session(answer).map(Some),
+        }
+    }
+
+    fn begin_upload(&self, digest: &Digest) -> Result<Session> {
+        let query = match digest.algorithm() {
+            Algorithm::Sha256 => String::new(),
+            other => format!("?digest-algorithm={}", other.name()),
+        };
+        let scopes = self.scopes(Actions::PullPush);
+        self.session(self.send(Ask::new(
+            Method::POST,
+            self.path(format_args!("blobs/uploads/{query}")),
+            scopes,
+        ))?)
+    }
+
+    /// What the registry has opened.
+    fn session(&self, answer: Answer) -> Result<Session> {
+        if answer.status != 202 {
+            return Err(unexpected(&answer, answer.status));
+        }
+        let smallest = answer.header("oci-chunk-min-length").and_then(|text| text.parse().ok()).unwrap_or(0);
+        let address = self.host.location(&answer)?;
+        answer.finish();
+        Ok(Session { address, offset: 0, chunk: CHUNK.max(smallest) })
     }
 
     fn upload(
@@ -179,10 +221,7 @@ impl Repository {
             return Ok(());
         }
         answer.finish();
-        let chunk = session.chunk;
-        if let Some(fresh) = self.begin_upload(&blob.digest, None)? {
-            *session = Session { chunk, ..fresh };
-        }
+        *session = Session { chunk: session.chunk, ..self.begin_upload(&blob.digest)? };
         Ok(())
     }
 

@@ -3,7 +3,7 @@
 //!
 //! Reading asks the mirrors of registries.conf in order, then the main location; writing knows only the latter.
 
-use conex_image::transfer::{BlobReader, Form, LayerForm, Outcome, Progress, RawManifest, Sink, Source};
+use conex_image::transfer::{BlobReader, Form, LayerForm, Progress, RawManifest, Sink, Source};
 use conex_spec::Digest;
 use conex_spec::distribution::Reference;
 use conex_spec::image::{Descriptor, Index, Manifest, media_type};
@@ -167,8 +167,11 @@ impl Source for Remote {
     }
 
     fn open_blob(&self, descriptor: &Descriptor, offset: u64) -> Result<BlobReader> {
-        let (download, offset) =
-            self.first_that_has(|repository| Download::open(repository, descriptor, offset))?;
+        let (download, offset) = self.first_that_has(|repository| {
+            let opened = Download::open(repository, descriptor, offset)?;
+            repository.note(&descriptor.digest);
+            Ok(opened)
+        })?;
         Ok(BlobReader { reader: Box::new(download), offset })
     }
 
@@ -188,16 +191,18 @@ impl Sink for Remote {
     }
 
     fn has_blob(&self, descriptor: &Descriptor) -> Result<bool> {
-        self.main()?.has_blob(&descriptor.digest)
+        let repository = self.main()?;
+        let there = repository.has_blob(&descriptor.digest)?;
+        if there {
+            repository.note(&descriptor.digest);
+        }
+        Ok(there)
     }
 
     fn put_blob(&self, descriptor: &Descriptor, from: &dyn Source, progress: &dyn Progress) -> Result<()> {
         let repository = self.main()?;
-        let outcome = if repository.has_blob(&descriptor.digest)? {
-            Outcome::Exists
-        } else {
-            repository.put_blob(descriptor, from, progress)?
-        };
+        let outcome = repository.put_blob(descriptor, from, progress)?;
+        repository.note(&descriptor.digest);
         progress.finish(descriptor, outcome);
         Ok(())
     }

@@ -25,6 +25,8 @@ pub struct Settings {
     pub proxy: ProxySettings,
     /// How long to wait, how often to try.
     pub patience: Patience,
+    /// Directory that remembers where blobs were seen, for pushes to mount them; made when it is first needed.
+    pub sightings: Option<PathBuf>,
     /// Where `docker-daemon:` is: `DOCKER_HOST`.
     pub docker_host: String,
     /// Hears each distinct `Warning` a registry sends, once.
@@ -41,6 +43,7 @@ impl Settings {
             tls: TlsSettings::default(),
             proxy: ProxySettings::default(),
             patience: Patience::default(),
+            sightings: None,
             docker_host: crate::daemon::DEFAULT_HOST.to_owned(),
             on_warning: None,
         }

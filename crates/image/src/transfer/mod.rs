@@ -78,7 +78,7 @@ pub trait Sink: Send + Sync {
     /// Whether the blob is there already, whole and verified.
     fn has_blob(&self, descriptor: &Descriptor) -> Result<bool>;
 
-    /// Copies one blob, verified on the way in. The sink opens the source itself, so that it can resume, mount or
+    /// Copies one blob that is not there yet, verified on the way in. The sink opens the source itself, so that it can resume, mount or
     /// read again after a broken connection.
     fn put_blob(&self, descriptor: &Descriptor, from: &dyn Source, progress: &dyn Progress) -> Result<()>;
 

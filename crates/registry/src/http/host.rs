@@ -4,6 +4,7 @@
 //! A secret is sent to the host's own origin and to nobody else: redirects are followed here, hop by hop, and the
 //! `Authorization` header is added only where the origin is still the host's.
 
+use std::collections::HashSet;
 use std::sync::Mutex;
 use std::thread;
 
@@ -31,6 +32,8 @@ pub(crate) struct Host {
     /// Decided by the first answer.
     origin: Mutex<Decided>,
     pub(crate) auth: Auth,
+    /// Repositories from which nothing can be mounted; `None` stands for "from anywhere".
+    unmountable: Mutex<HashSet<Option<String>>>,
 }
 
 #[derive(Clone, Debug)]
@@ -52,7 +55,7 @@ impl Host {
     /// A host whose scheme is known.
     pub(crate) fn at(name: &str, origin: Origin, trust: Trust) -> Self {
         let origin = Mutex::new(Decided { origin, answered: false });
-        Self { name: name.to_owned(), trust, origin, auth: Auth::default() }
+        Self { name: name.to_owned(), trust, origin, auth: Auth::default(), unmountable: Mutex::default() }
     }
 
     /// How another origin that this host points to is to be trusted: as itself where it is the same machine, else as
@@ -67,6 +70,15 @@ impl Host {
     /// Whether passwords may go over plain HTTP here.
     pub(crate) fn tolerates_plain(&self) -> bool {
         self.trust != Trust::Verified
+    }
+
+    /// Whether it has refused to mount from that repository, or from anywhere.
+    pub(crate) fn refuses_mounts(&self, from: Option<&str>) -> bool {
+        lock(&self.unmountable).contains(&from.map(str::to_owned))
+    }
+
+    pub(crate) fn refused_mount(&self, from: Option<&str>) {
+        lock(&self.unmountable).insert(from.map(str::to_owned));
     }
 
     /// Where the `Location` of an answer leads; never from TLS to plain HTTP.

@@ -5,7 +5,7 @@ use std::io::Cursor;
 use std::sync::{Arc, Mutex};
 
 use conex_image::transfer::{BlobReader, Outcome, Progress, RawManifest, Silent, Sink, Source};
-use conex_registry::{ErrorKind, Result};
+use conex_registry::{ErrorKind, Result, Settings};
 use conex_spec::image::Descriptor;
 
 use crate::image::{Image, digest, hasty, remote, remote_with};
@@ -90,8 +90,17 @@ fn registry(
 
 fn put(server: &Server) -> Result<Vec<Outcome>> {
     let image = Image::new();
-    let heard = Heard::default();
-    remote(server).put_blob(&image.layer, &Memory(image.clone()), &heard)?;
+    put_with(hasty(), server, &Memory(image.clone()))
+}
+
+/// As the walk of a copy does it.
+fn put_with(settings: Settings, server: &Server, source: &dyn Source) -> Result<Vec<Outcome>> {
+    let (remote, layer, heard) =
+        (remote_with(settings, &server.host()), Image::new().layer, Heard::default());
+    if remote.has_blob(&layer)? {
+        return Ok(vec![Outcome::Exists]);
+    }
+    remote.put_blob(&layer, source, &heard)?;
     Ok(heard.0.into_inner().unwrap())
 }
 
@@ -269,4 +278,65 @@ fn a_subject_that_the_registry_ignores_is_kept_in_the_fallback_tag() {
     let index: serde_json::Value = serde_json::from_slice(&put.body).unwrap();
     assert_eq!(index["manifests"][0]["digest"], descriptor.digest.as_str());
     assert_eq!(index["manifests"][0]["artifactType"], "app/sbom");
+}
+
+/// What was asked, in short.
+fn lines(server: &Server) -> Vec<String> {
+    let line = |seen: Seen| format!("{} {}", seen.method, seen.target.rsplit('/').next().unwrap());
+    let digest = Image::new().layer.digest.to_string();
+    server.seen().into_iter().map(|seen| line(seen).replace(&digest, "D")).collect()
+}
+
+/// A registry whose repository `from` has the blob; it opens uploads elsewhere.
+fn mounting(from: &'static str) -> Server {
+    let asked = format!("&from={from}");
+    Server::start(move |seen| match seen.method.as_str() {
+        "GET" => Image::new().reply(seen),
+        "HEAD" => Reply::new(404, ""),
+        "POST" if seen.target.ends_with(&asked) => Reply::new(201, ""),
+        "POST" => Reply::new(202, "").header("location", "/v2/a/b/blobs/uploads/1"),
+        _ => Reply::new(201, ""),
+    })
+}
+
+#[test]
+fn a_blob_is_mounted_from_where_it_was_seen() {
+    let place = tempfile::tempdir().unwrap();
+    let settings = || Settings { sightings: Some(place.path().join("seen")), ..hasty() };
+    let (image, server) = (Image::new(), mounting("other"));
+    let elsewhere = format!("{}/other:tag", server.host()).parse().unwrap();
+    let client = conex_registry::Client::new(settings());
+    client.remote(&elsewhere).open_blob(&image.layer, 0).unwrap();
+    assert_eq!(put_with(settings(), &server, &Memory(image)).unwrap(), [Outcome::Mounted]);
+    assert_eq!(lines(&server)[1..], ["HEAD D", "POST ?mount=D&from=other"]);
+    // Another host's repository of that name is another place.
+    let (other, _) = registry(|_, _| None);
+    assert_eq!(put_with(settings(), &other, &Memory(Image::new())).unwrap(), [Outcome::Copied]);
+    assert_eq!(lines(&other)[1], "POST ?mount=D");
+}
+
+#[test]
+fn a_false_memory_costs_nothing_and_is_forgotten() {
+    let place = tempfile::tempdir().unwrap();
+    let settings = || Settings { sightings: Some(place.path().to_owned()), ..hasty() };
+    let server = mounting("nowhere");
+    let elsewhere = format!("{}/gone:tag", server.host()).parse().unwrap();
+    let client = conex_registry::Client::new(settings());
+    client.remote(&elsewhere).open_blob(&Image::new().layer, 0).unwrap();
+    for from in ["POST ?mount=D&from=gone", "POST ?mount=D"] {
+        let before = server.seen().len();
+        assert_eq!(put_with(settings(), &server, &Memory(Image::new())).unwrap(), [Outcome::Copied]);
+        assert_eq!(lines(&server)[before..], ["HEAD D", from, "PUT 1?digest=D"]);
+    }
+}
+
+#[test]
+fn a_registry_that_refuses_to_mount_gets_the_blob() {
+    for status in [400, 401, 403, 404, 405, 500] {
+        let (server, upload) =
+            registry(move |seen, _| seen.target.contains("mount=").then(|| Reply::new(status, "")));
+        assert_eq!(put(&server).unwrap(), [Outcome::Copied]);
+        assert!(upload.lock().unwrap().done);
+        assert_eq!(lines(&server)[..3], ["HEAD D", "POST ?mount=D", "POST "], "{status}");
+    }
 }

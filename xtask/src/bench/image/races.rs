@@ -136,7 +136,7 @@ pub fn push_again<'a>(places: &'a Places<'a>, registry: &Registry, layout: &'a P
     pushers(places, layout, move |_| ours.clone(), move |_| theirs.clone())
 }
 
-/// A push to a new repository of a registry that has all blobs in another.
+/// A push to a new repository of a registry that has all blobs in another, where both have pushed them before.
 pub fn push_mountable<'a>(
     places: &'a Places<'a>,
     registry: &Registry,
@@ -160,8 +160,9 @@ pub fn push_all<'a>(places: &'a Places<'a>, layout: &'a Path) -> Vec<Contestant<
             let registry = places.empty_registry().expect("a registry ran before");
             let name = name(&registry);
             running.borrow_mut().insert(who, registry);
-            // skopeo remembers which registry has what.
+            // Both remember which registry has what.
             let _ = std::fs::remove_dir_all("/var/lib/containers/cache");
+            let _ = std::fs::remove_dir_all(places.store().join("seen"));
             name
         }
     };
@@ -175,8 +176,8 @@ fn pushers<'a>(
     theirs: impl Fn(usize) -> String + 'a,
 ) -> Vec<Contestant<'a>> {
     vec![
-        places.contestant("conex copy", move |place, round| {
-            let mut command = places.conex(&place.with_extension("store"));
+        places.contestant("conex copy", move |_, round| {
+            let mut command = places.conex(&places.store());
             command.args(["copy", "--quiet"]).arg(source(layout)).arg(format!("docker://{}", ours(round)));
             command
         }),
