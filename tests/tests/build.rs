@@ -205,6 +205,48 @@ fn cached(place: &Place<'_>) {
     place.is_whole();
 }
 
+/// Prints the capabilities and the note of the file that is called like this in the topmost layer that has one.
+const ATTRIBUTES: &str = "\
+import os, sys
+for at, _, names in os.walk(sys.argv[1]):
+    if sys.argv[2] in names:
+        path = os.path.join(at, sys.argv[2])
+        print(os.getxattr(path, 'security.capability').hex(), os.getxattr(path, 'user.note').decode(), os.stat(path).st_nlink)
+";
+
+/// File capabilities, attributes and hard links go from an archive into a stage, and from that into the next.
+#[test]
+fn root_attributes_go_from_stage_to_stage() {
+    needs!(require::root());
+    needs!(require::program("python3"));
+    let sandbox = Sandbox::new();
+    let place = needs!(Place::of_root(&sandbox));
+    // CAP_NET_RAW, permitted and effective (linux/capability.h, VFS_CAP_REVISION_2).
+    let capability = [1, 0, 0, 2, 0, 0x20, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    let tool = tar::file("bin/tool", "t").xattr("security.capability", capability).xattr("user.note", "kept");
+    let entries = [tool, tar::hardlink("bin/again", "bin/tool")];
+    fs::write(place.context().join("a.tar"), tar::archive(&entries)).unwrap();
+    let file = |name: &str| {
+        format!(
+            "FROM scratch AS made\nADD a.tar /\nFROM scratch\nCOPY --from=made /bin /{name}/\nCOPY --from=made /bin/tool /{name}.only\n"
+        )
+    };
+    place.build(&file("carried"), &["-t", "app"]).success();
+    let look = |name: &str| {
+        sandbox
+            .command("python3")
+            .args(["-c", ATTRIBUTES])
+            .arg(sandbox.store().join("layers"))
+            .arg(name)
+            .run()
+    };
+    let hex: String = capability.iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!(look("carried.only").success().stdout, format!("{hex} kept 1\n"));
+    assert_eq!(look("tool").success().stdout, format!("{hex} kept 2\n").repeat(2));
+    place.is_whole();
+    sandbox.finish();
+}
+
 #[test]
 fn root_what_is_wrong_is_told_with_its_place() {
     needs!(require::root());

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Modes as `chmod` takes them: octal, or symbolic (POSIX chmod, without `X` on what was not executable).
 
+use std::fmt;
+
 /// `--chmod`
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Chmod {
@@ -22,6 +24,27 @@ pub struct Change {
     conditional: bool,
     /// `u`, `g` or `o`: what they have.
     like: Option<u32>,
+}
+
+/// Octal, or the changes with everything in octal: for keys, not for people.
+impl fmt::Display for Chmod {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let changes = match self {
+            Self::Octal(mode) => return write!(f, "{mode:o}"),
+            Self::Symbolic(changes) => changes,
+        };
+        for Change { who, operator, bits, conditional, like } in changes {
+            let operator = match operator {
+                Operator::Add => '+',
+                Operator::Remove => '-',
+                Operator::Set => '=',
+            };
+            write!(f, "{who:o}{operator}{bits:o}")?;
+            write!(f, "{}", if *conditional { "X" } else { "" })?;
+            write!(f, "{},", like.map(|like| format!("<{like}")).unwrap_or_default())?;
+        }
+        Ok(())
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

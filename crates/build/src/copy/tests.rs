@@ -38,7 +38,14 @@ impl Scratch {
         let sources: Vec<String> = sources.iter().map(|&source| source.to_owned()).collect();
         let root = |name: &str| Root::open_host(&self.dir.path().join(name)).unwrap();
         let scratch = self.dir.path().join("scratch");
-        copy(&root("context"), &sources, &root("tree"), Path::new(target), &options, &scratch)
+        copy(
+            &Origin::context(root("context")),
+            &sources,
+            &root("tree"),
+            Path::new(target),
+            &options,
+            &scratch,
+        )
     }
 }
 
@@ -122,4 +129,50 @@ fn the_digest_is_of_what_matters_and_not_of_the_time() {
     assert_eq!(fs::metadata(scratch.tree("2")).unwrap().permissions().mode() & 0o777, 0o644);
     fs::write(scratch.context("a/x.c"), "z").unwrap();
     assert_ne!(scratch.copy(&["a"], "/1", &options).unwrap(), first);
+}
+
+/// What a cache is asked with is what a copy comes to, unless a file changes in between.
+#[test]
+fn walking_alone_comes_to_the_digest_of_the_copy() {
+    let scratch = Scratch::new();
+    symlink("x.c", scratch.context("a/inner")).unwrap();
+    fs::hard_link(scratch.context("a/x.c"), scratch.context("a/b/again.c")).unwrap();
+    conex_sys::path::set_host_xattr(&scratch.context("a/x.c"), "user.note", b"kept").unwrap();
+    let root = |name: &str| Root::open_host(&scratch.dir.path().join(name)).unwrap();
+    let (context, tree) = (Origin::image(root("context")), root("tree"));
+    let options = CopyOptions { exclude: Ignore::of(["y.*"]).unwrap(), ..CopyOptions::default() };
+    let walked = || {
+        let mut content = Content::new();
+        content.source(&context, "a", false, &options.exclude).unwrap();
+        content.digest()
+    };
+    let unpacked = scratch.dir.path().join("unpacked");
+    let copied = |target: &str| {
+        let target = Target::of(Path::new(target), false);
+        let mut copier = Copier::new(&tree, target, &options, &unpacked).unwrap();
+        for selected in context.select("a", false).unwrap() {
+            copier.path(&context, &selected).unwrap();
+        }
+        copier.finish().digest()
+    };
+    let before = walked();
+    assert_eq!(copied("/one"), before);
+    let inode = |path: &str| fs::metadata(scratch.tree(path)).unwrap().ino();
+    assert_eq!(inode("one/x.c"), inode("one/b/again.c"), "two names of one file stay so");
+    let note = fs::File::open(scratch.tree("one/x.c")).unwrap();
+    assert_eq!(conex_sys::path::get_xattr(&note, b"user.note").unwrap(), b"kept");
+    conex_sys::path::set_host_xattr(&scratch.context("a/x.c"), "user.note", b"else").unwrap();
+    assert_ne!(walked(), before, "attributes count");
+    assert_eq!(copied("/two"), walked());
+}
+
+#[test]
+fn directories_of_any_depth_keep_their_parents() {
+    let scratch = Scratch::new();
+    let options = CopyOptions { parents: true, ..CopyOptions::default() };
+    scratch.copy(&["**/*.c"], "/all/", &options).unwrap();
+    assert!(scratch.tree("all/a/x.c").is_file() && scratch.tree("all/a/b/y.c").is_file());
+    // A file where the pattern has a directory fits nothing.
+    scratch.copy(&["a/*/*.c"], "/some/", &CopyOptions::default()).unwrap();
+    assert!(scratch.tree("some/y.c").is_file());
 }

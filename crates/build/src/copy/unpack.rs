@@ -1,63 +1,79 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Archives that become what is in them (`ADD`): unpacked beside the tree by the code that unpacks layers, which hostile
-//! archives have been tried on, then copied into it with their owners.
+//! archives have been tried on.
 
 use std::fs::File;
-use std::io::{BufReader, Read as _};
+use std::io::{BufReader, Read};
 use std::path::Path;
 
-use conex_image::layer::apply::{Below, Form, Limits, Options, Owner as Owners, Tree};
+use conex_image::layer::apply::{Below, Form, Limits, Options, Owner, Tree};
 use conex_image::layer::compress::decoder;
-use conex_sys::path::{Dir, Root};
+use conex_image::verify::Hasher;
+use conex_spec::{Algorithm, Digest};
+use conex_sys::path::{Dir, FileType};
 
-use super::walk::{Owner, Walk};
+use super::select::Selected;
 use crate::container::remove_tree;
-use crate::{Error, Result, Wrap as _};
+use crate::{Error, ErrorKind, Result, Wrap as _};
 
 /// Where `ustar` stands in the first block.
 const MAGIC: std::ops::Range<usize> = 257..262;
 
-/// Whether a file is a tar archive, compressed or not.
-pub(crate) fn is_archive(context: &Root, path: &Path) -> Result<bool> {
-    let Some(file) = context.open_regular(path)? else { return Ok(false) };
-    let Ok(reader) = decoder(BufReader::new(file)) else { return Ok(false) };
+/// How files begin that only other programs can unpack: bzip2's, xz's.
+const FOREIGN: [&[u8]; 2] = [b"BZh", b"\xfd7zXZ"];
+
+/// Whether it is a tar archive, compressed or not. One that cannot be unpacked here is an error: to copy it would give
+/// another image than the file says.
+pub(super) fn is_archive(selected: &Selected) -> Result<bool> {
+    if FileType::from_raw_mode(selected.stat.st_mode) != FileType::RegularFile {
+        return Ok(false);
+    }
+    let open = || selected.dir.open_file(&selected.name);
+    let mut head = Vec::new();
+    open()?.take(8).read_to_end(&mut head).wrap(|| "read")?;
+    if FOREIGN.iter().any(|magic| head.starts_with(magic)) {
+        let message = format!("ADD {}: archives by bzip2 and xz are not unpacked", selected.path.display());
+        return Err(Error::new(ErrorKind::Unsupported, message).with_hint(
+            "copy it with ADD --unpack=false, or unpack it: RUN --mount=target=/ctx tar -xf /ctx/FILE",
+        ));
+    }
+    let Ok(reader) = decoder(BufReader::new(open()?)) else { return Ok(false) };
     let mut block = Vec::new();
     // What cannot be decompressed is no archive, but a file.
     let read = reader.take(512).read_to_end(&mut block);
     Ok(read.is_ok() && block.get(MAGIC).is_some_and(|magic| magic == b"ustar"))
 }
 
-/// Copies what is in an archive to the directory at `target`.
-pub(super) fn unpack(
-    context: &Root,
-    path: &Path,
-    scratch: &Path,
-    walk: &mut Walk<'_>,
-    target: &Path,
-) -> Result<()> {
-    extract(context, path, scratch)?;
-    let owner = std::mem::replace(&mut walk.owner, Owner::Kept);
-    let copied = walk.contents(&Dir::open_host(scratch)?, Path::new(""), target, 0);
-    walk.owner = owner;
-    copied?;
-    remove_tree(scratch)
-}
-
-/// Unpacks into `scratch`, made anew.
-pub(crate) fn extract(context: &Root, path: &Path, scratch: &Path) -> Result<()> {
-    let file: File =
-        context.open_regular(path)?.ok_or_else(|| Error::from(std::io::Error::other("is gone")))?;
+/// Unpacks into `scratch`, made anew; the digest of the archive's bytes.
+pub(super) fn extract(file: File, scratch: &Path) -> Result<Digest> {
     remove_tree(scratch)?;
     std::fs::create_dir(scratch).wrap(|| scratch.display().to_string())?;
     let options = Options {
         form: Form::Plain { keep_dirlinks: false },
-        owner: Owners::Keep,
+        owner: Owner::Keep,
         unprivileged: !conex_engine::userns::is_initial(),
         limits: Limits::default(),
         digests: false,
     };
+    let mut hashing = Hashing { file, hasher: Hasher::new(Algorithm::Sha256) };
     let mut tree = Tree::new(Dir::open_host(scratch)?, options, Below::Unknown)?;
-    tree.apply(BufReader::with_capacity(128 << 10, decoder(BufReader::new(file))?))?;
+    tree.apply(BufReader::with_capacity(128 << 10, decoder(BufReader::new(&mut hashing))?))?;
     tree.finish()?;
-    Ok(())
+    // Behind the archive's end there may be more.
+    std::io::copy(&mut hashing, &mut std::io::sink()).wrap(|| "read")?;
+    Ok(hashing.hasher.finish())
+}
+
+/// A file that is hashed while it is read.
+struct Hashing {
+    file: File,
+    hasher: Hasher,
+}
+
+impl Read for Hashing {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let len = self.file.read(buffer)?;
+        self.hasher.update(&buffer[..len]);
+        Ok(len)
+    }
 }

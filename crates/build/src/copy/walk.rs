@@ -1,330 +1,162 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The copying itself, name by name in open directories, and the digest of what passes.
+//! The one walk over files that are taken: names in order, directories before what is in them, what is ignored or
+//! excluded left out. It opens name by name in open directories, so no symlink leads out of the origin.
 
-use std::ffi::OsStr;
-use std::fs::File;
-use std::io::{Read as _, Write as _};
-use std::os::unix::ffi::OsStrExt as _;
-use std::path::Path;
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
 
-use conex_image::layer::tar::Time;
-use conex_image::verify::Hasher;
-use conex_spec::{Algorithm, Digest};
-use conex_sys::Errno;
-use conex_sys::path::{Dir, FileType, Root, Stat, device_number};
+use conex_sys::path::{Dir, FileType, Stat};
 
-use super::{CopyOptions, Selected, inside};
+use super::origin::Origin;
+use super::select::Selected;
+use crate::ignore::{Decision, Ignore};
 use crate::{Error, ErrorKind, Result, Wrap as _};
 
-/// Directories in directories; each holds two open.
+/// Directories in directories; each is held open, and so is the one that it is copied to.
 const MAX_DEPTH: usize = 256;
-const BUFFER: usize = 1 << 20;
 
-/// Who owns what is copied.
+/// Something that a walk comes by.
+pub(super) struct Visit<'a> {
+    /// Relative to where the walk began; empty for that itself.
+    pub(super) path: &'a Path,
+    pub(super) dir: &'a Dir,
+    pub(super) name: &'a OsStr,
+    pub(super) stat: &'a Stat,
+}
+
+impl Visit<'_> {
+    pub(super) fn kind(&self) -> FileType {
+        FileType::from_raw_mode(self.stat.st_mode)
+    }
+}
+
+/// Who is told of what a walk comes by.
+pub(super) trait Visitor {
+    fn visit(&mut self, visit: &Visit<'_>) -> Result<()>;
+
+    /// Everything in the innermost directory that was visited is done.
+    fn leave(&mut self) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// Where a walk is: in the origin, and below its beginning.
+struct Place {
+    whole: String,
+    below: PathBuf,
+    depth: usize,
+    ignored: Decision,
+    excluded: Decision,
+}
+
+struct Walk<'a> {
+    ignore: &'a Ignore,
+    exclude: &'a Ignore,
+    visitor: &'a mut dyn Visitor,
+    /// Directories that are left out, and visited only if something in them is not.
+    pending: Vec<(PathBuf, Dir, OsString, Stat)>,
+}
+
+/// A name in an open directory.
 #[derive(Clone, Copy)]
-pub(super) enum Owner {
-    /// Everything is this one's.
-    Of(u32, u32),
-    /// As it is.
-    Kept,
+struct Found<'a> {
+    dir: &'a Dir,
+    name: &'a OsStr,
+    stat: &'a Stat,
 }
 
-/// A copy under way.
-pub(super) struct Walk<'a> {
-    tree: &'a Root,
-    pub(super) owner: Owner,
-    options: &'a CopyOptions,
-    hasher: Hasher,
-    buffer: Vec<u8>,
-}
-
-impl<'a> Walk<'a> {
-    pub(super) fn new(tree: &'a Root, (uid, gid): (u32, u32), options: &'a CopyOptions) -> Self {
-        let hasher = Hasher::new(Algorithm::Sha256);
-        Self { tree, owner: Owner::Of(uid, gid), options, hasher, buffer: vec![0; BUFFER] }
-    }
-
-    /// The digest of all that was copied.
-    pub(super) fn finish(self) -> Digest {
-        self.hasher.finish()
-    }
-
-    /// Copies a source: what is in a directory, or a file; links that lead there are followed.
-    pub(super) fn source(
-        &mut self,
-        context: &Root,
-        source: &Selected,
-        target: &Path,
-        into: bool,
+impl Origin {
+    /// Walks what was selected.
+    pub(super) fn walk(
+        &self,
+        selected: &Selected,
+        exclude: &Ignore,
+        visitor: &mut dyn Visitor,
     ) -> Result<()> {
-        if source.kind == FileType::Directory {
-            let from = context.open_dir(&source.path)?;
-            let name = source.path.file_name().filter(|_| self.options.parents);
-            let target = name.map_or_else(|| target.to_owned(), |name| target.join(name));
-            return self.contents(&from, &source.path, &target, 0);
+        let whole = selected.path.to_string_lossy().into_owned();
+        let ends = whole.match_indices('/').map(|(at, _)| at).chain([whole.len()]);
+        let ignored = match whole.is_empty() {
+            true => Decision::default(),
+            false => ends.fold(Decision::default(), |above, end| self.ignore.decide(&whole[..end], above)),
+        };
+        // Below a directory patterns are relative to it; a file has only its name.
+        let excluded = match selected.is_dir() {
+            true => Decision::default(),
+            false => exclude.decide(&selected.name.to_string_lossy(), Decision::default()),
+        };
+        let place = Place { whole, below: PathBuf::new(), depth: 0, ignored, excluded };
+        let found = Found { dir: &selected.dir, name: &selected.name, stat: &selected.stat };
+        Walk { ignore: &self.ignore, exclude, visitor, pending: Vec::new() }
+            .enter(found, &place)
+            .wrap(|| selected.path.display().to_string())
+    }
+}
+
+impl Walk<'_> {
+    fn enter(&mut self, found: Found<'_>, place: &Place) -> Result<()> {
+        let left_out = self.ignore.is_ignored(place.ignored) || self.exclude.is_ignored(place.excluded);
+        if FileType::from_raw_mode(found.stat.st_mode) != FileType::Directory {
+            return if left_out { Ok(()) } else { self.tell(found, place) };
         }
-        if self.is_excluded(&source.path) {
+        if left_out && !self.ignore.takes_back() && !self.exclude.takes_back() {
             return Ok(());
         }
-        let name = source.path.file_name().unwrap_or(OsStr::new(""));
-        let target = if into { target.join(name) } else { target.to_owned() };
-        let target = inside(&target);
-        let Some(target_name) = target.file_name() else {
-            return Err(Error::new(ErrorKind::Usage, "the target is the root, and a file cannot be that"));
-        };
-        let to = self.directory(target.parent().unwrap_or(Path::new("")))?;
-        // The link that was named is followed, in the context; what it leads to may be one name in an open directory.
-        let (from, from_name) = followed(context, &source.path)?;
-        self.name(&from, &from_name, &to, target_name, &source.path, &target, 0)
+        if place.depth > MAX_DEPTH {
+            let message = format!("{}: directories nested deeper than {MAX_DEPTH}", place.below.display());
+            return Err(Error::new(ErrorKind::Invalid, message));
+        }
+        let pending = self.pending.len();
+        match left_out {
+            true => self.pending.push((
+                place.below.clone(),
+                found.dir.try_clone()?,
+                found.name.to_owned(),
+                *found.stat,
+            )),
+            false => self.tell(found, place)?,
+        }
+        self.entries(found, place)?;
+        if self.pending.len() > pending {
+            self.pending.truncate(pending);
+            return Ok(());
+        }
+        self.visitor.leave()
     }
 
-    /// Copies what is in a directory to the directory at `target`.
-    pub(super) fn contents(&mut self, from: &Dir, path: &Path, target: &Path, depth: usize) -> Result<()> {
-        let target = inside(target);
-        let new = self.tree.find_dir(&target).ok().flatten().is_none();
-        let to = self.directory(&target)?;
-        let stat = conex_sys::path::stat(from)?;
-        if new && !target.as_os_str().is_empty() {
-            self.describe_dir(&to, &stat)?;
-        }
-        self.note(&target, b'd', self.mode(&stat), b"");
-        self.entries(from, path, &to, &target, depth)?;
-        if new && !target.as_os_str().is_empty() {
-            set_times(&to, &stat)?;
-        }
-        Ok(())
-    }
-
-    fn entries(&mut self, from: &Dir, path: &Path, to: &Dir, target: &Path, depth: usize) -> Result<()> {
-        if depth > MAX_DEPTH {
-            return Err(Error::new(
-                ErrorKind::Invalid,
-                format!("directories nested deeper than {MAX_DEPTH}"),
-            ));
-        }
-        let mut entries = from.entries()?;
-        entries.sort_by(|a, b| a.name.cmp(&b.name));
-        for entry in entries {
-            let (path, target) = (path.join(&entry.name), target.join(&entry.name));
-            if self.is_excluded(&path) {
-                continue;
-            }
-            self.name(from, &entry.name, to, &entry.name, &path, &target, depth)
-                .wrap(|| path.display().to_string())?;
+    fn entries(&mut self, found: Found<'_>, place: &Place) -> Result<()> {
+        // The origin itself has no name.
+        let dir = if found.name == "." { found.dir.reopen()? } else { found.dir.open_dir(found.name)? };
+        let mut names: Vec<OsString> = dir.entries()?.into_iter().map(|entry| entry.name).collect();
+        names.sort();
+        for name in &names {
+            // What is gone by now was not there.
+            let Some(stat) = dir.find(name)? else { continue };
+            self.enter(Found { dir: &dir, name, stat: &stat }, &self.below(place, name))?;
         }
         Ok(())
     }
 
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "two places, each a directory, a name and a path for messages"
-    )]
-    fn name(
-        &mut self,
-        from: &Dir,
-        name: &OsStr,
-        to: &Dir,
-        to_name: &OsStr,
-        path: &Path,
-        target: &Path,
-        depth: usize,
-    ) -> Result<()> {
-        let stat = from.stat(name)?;
-        let kind = FileType::from_raw_mode(stat.st_mode);
-        match kind {
-            FileType::Directory => return self.subdirectory(from, name, to, to_name, path, target, depth),
-            FileType::RegularFile => return self.file(from, name, to, to_name, target),
-            FileType::Symlink => {
-                let text = from.read_link(name)?;
-                self.note(target, b'l', 0o777, text.as_bytes());
-                clear(to, to_name)?;
-                to.make_symlink(&text, to_name)?;
-            }
-            // Nobody listens in an image.
-            FileType::Socket | FileType::Unknown => return Ok(()),
-            FileType::Fifo | FileType::CharacterDevice | FileType::BlockDevice => {
-                let (major, minor) = device_number(&stat);
-                self.note(target, b'n', self.mode(&stat), format!("{kind:?} {major}:{minor}").as_bytes());
-                clear(to, to_name)?;
-                to.make_node(to_name, kind, 0o600, major, minor)?;
-            }
-        }
-        let (uid, gid) = self.owner_of(&stat);
-        to.chown(to_name, uid, gid)?;
-        if kind != FileType::Symlink {
-            to.chmod(to_name, self.mode(&stat))?;
-        }
-        let (accessed, modified) = times(&stat);
-        Ok(to.set_times(to_name, accessed, modified)?)
-    }
-
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "two places, each a directory, a name and a path for messages"
-    )]
-    fn subdirectory(
-        &mut self,
-        from: &Dir,
-        name: &OsStr,
-        to: &Dir,
-        to_name: &OsStr,
-        path: &Path,
-        target: &Path,
-        depth: usize,
-    ) -> Result<()> {
-        let below = from.open_dir(name)?;
-        let stat = conex_sys::path::stat(&below)?;
-        self.note(target, b'd', self.mode(&stat), b"");
-        let there = to.find(to_name)?.map(|found| FileType::from_raw_mode(found.st_mode));
-        // A link to a directory of the tree is followed, inside of it.
-        let followed = match there {
-            Some(FileType::Symlink) => self.tree.find_dir(target).ok().flatten(),
-            _ => None,
+    fn below(&self, place: &Place, name: &OsStr) -> Place {
+        let text = name.to_string_lossy();
+        let whole =
+            if place.whole.is_empty() { text.into_owned() } else { format!("{}/{text}", place.whole) };
+        let below = place.below.join(name);
+        let ignored = match self.ignore.is_empty() {
+            true => Decision::default(),
+            false => self.ignore.decide(&whole, place.ignored),
         };
-        let (into, new) = match (there, followed) {
-            (_, Some(dir)) => (dir, false),
-            (Some(FileType::Directory), _) => (to.open_dir(to_name)?, false),
-            (taken, _) => {
-                if taken.is_some() {
-                    to.remove_file(to_name)?;
-                }
-                to.make_dir(to_name, 0o700)?;
-                (to.open_dir(to_name)?, true)
-            }
+        let excluded = match self.exclude.is_empty() {
+            true => Decision::default(),
+            false => self.exclude.decide(&below.to_string_lossy(), place.excluded),
         };
-        self.entries(&below, path, &into, target, depth + 1)?;
-        if new {
-            self.describe_dir(&into, &stat)?;
-            copy_xattrs(&below, &into)?;
-            set_times(&into, &stat)?;
+        Place { whole, below, depth: place.depth + 1, ignored, excluded }
+    }
+
+    fn tell(&mut self, found: Found<'_>, place: &Place) -> Result<()> {
+        for (path, dir, name, stat) in self.pending.drain(..) {
+            self.visitor.visit(&Visit { path: &path, dir: &dir, name: &name, stat: &stat })?;
         }
-        Ok(())
+        let Found { dir, name, stat } = found;
+        self.visitor.visit(&Visit { path: &place.below, dir, name, stat })
     }
-
-    fn file(&mut self, from: &Dir, name: &OsStr, to: &Dir, to_name: &OsStr, target: &Path) -> Result<()> {
-        let mut source = from.open_file(name)?;
-        let stat = conex_sys::path::stat(&source)?;
-        // What was a regular file a moment ago may be something else now.
-        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
-            return Err(Error::new(ErrorKind::Invalid, "was exchanged while it was read"));
-        }
-        clear(to, to_name)?;
-        let mut file = to.create_file(to_name, 0o600)?;
-        let content = self.data(&mut source, &mut file)?;
-        self.note(target, b'f', self.mode(&stat), content.as_str().as_bytes());
-        let (uid, gid) = self.owner_of(&stat);
-        conex_sys::path::chown(&file, uid, gid)?;
-        conex_sys::path::chmod(&file, self.mode(&stat))?;
-        copy_xattrs(&source, &file)?;
-        set_times(&file, &stat)
-    }
-
-    fn data(&mut self, source: &mut File, file: &mut File) -> Result<Digest> {
-        let mut hasher = Hasher::new(Algorithm::Sha256);
-        loop {
-            let len = source.read(&mut self.buffer).wrap(|| "read")?;
-            if len == 0 {
-                return Ok(hasher.finish());
-            }
-            hasher.update(&self.buffer[..len]);
-            file.write_all(&self.buffer[..len]).wrap(|| "write")?;
-        }
-    }
-
-    /// The directory of the tree, made with its parents where it is missing.
-    fn directory(&self, path: &Path) -> Result<Dir> {
-        Ok(self.tree.make_dir_all(path, 0o755)?)
-    }
-
-    fn describe_dir(&self, to: &Dir, stat: &Stat) -> Result<()> {
-        let (uid, gid) = self.owner_of(stat);
-        conex_sys::path::chown(to, uid, gid)?;
-        Ok(conex_sys::path::chmod(to, self.mode(stat))?)
-    }
-
-    fn owner_of(&self, stat: &Stat) -> (u32, u32) {
-        match self.owner {
-            Owner::Of(uid, gid) => (uid, gid),
-            Owner::Kept => (stat.st_uid, stat.st_gid),
-        }
-    }
-
-    fn mode(&self, stat: &Stat) -> u32 {
-        let is_directory = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
-        let mode = stat.st_mode & 0o7777;
-        self.options.chmod.as_ref().map_or(mode, |wanted| wanted.apply(mode, is_directory))
-    }
-
-    fn is_excluded(&self, path: &Path) -> bool {
-        !self.options.exclude.is_empty() && self.options.exclude.ignores(&path.to_string_lossy())
-    }
-
-    /// What an entry is, each part with its length, so that no two say the same.
-    fn note(&mut self, path: &Path, kind: u8, mode: u32, content: &[u8]) {
-        let owner = match self.owner {
-            Owner::Of(uid, gid) => format!("{uid}:{gid}"),
-            Owner::Kept => String::new(),
-        };
-        let path = path.as_os_str().as_bytes();
-        let front = format!("{} {} {mode:o} {owner} {} ", path.len(), char::from(kind), content.len());
-        for part in [front.as_bytes(), path, content] {
-            self.hasher.update(part);
-        }
-    }
-}
-
-/// The directory and name of what a path leads to, links followed inside the root.
-fn followed(root: &Root, path: &Path) -> Result<(Dir, std::ffi::OsString)> {
-    let mut path = path.to_owned();
-    for _ in 0..40 {
-        let (dir, name) = root.parent(&path)?;
-        if FileType::from_raw_mode(dir.stat(&name)?.st_mode) != FileType::Symlink {
-            return Ok((dir, name));
-        }
-        let text = dir.read_link(&name)?;
-        path = match Path::new(&text).is_absolute() {
-            true => inside(Path::new(&text)),
-            // The parents may have links: what lies above is the kernel's to say, so `..` stays in the path.
-            false => path.parent().unwrap_or(Path::new("")).join(text),
-        };
-    }
-    Err(Error::new(ErrorKind::Invalid, "symlinks in a circle"))
-}
-
-/// Makes room for what is not a directory.
-fn clear(to: &Dir, name: &OsStr) -> Result<()> {
-    match to.find(name)?.map(|found| FileType::from_raw_mode(found.st_mode)) {
-        Some(FileType::Directory) => {
-            Err(Error::new(ErrorKind::Usage, "there is a directory where the file is to go"))
-        }
-        Some(_) => Ok(to.remove_file(name)?),
-        None => Ok(()),
-    }
-}
-
-fn times(stat: &Stat) -> (Time, Time) {
-    let time = |sec, nsec: u64| Time { sec, nsec: u32::try_from(nsec).unwrap_or(0) };
-    (time(stat.st_atime, stat.st_atime_nsec), time(stat.st_mtime, stat.st_mtime_nsec))
-}
-
-fn set_times(to: impl std::os::fd::AsFd, stat: &Stat) -> Result<()> {
-    let (accessed, modified) = times(stat);
-    Ok(conex_sys::path::set_times(&to, accessed, modified)?)
-}
-
-/// What belongs to the file: not the host's labels, and nothing that overlayfs reads.
-fn copy_xattrs(from: &impl std::os::fd::AsFd, to: &impl std::os::fd::AsFd) -> Result<()> {
-    for name in conex_sys::path::list_xattrs(from)? {
-        let wanted = name.starts_with(b"user.") && !name.starts_with(b"user.overlay.")
-            || name == b"security.capability";
-        if !wanted {
-            continue;
-        }
-        let value = conex_sys::path::get_xattr(from, &name)?;
-        match conex_sys::path::set_xattr(to, &name, &value) {
-            Err(error) if !matches!(error.errno(), Errno::NOTSUP | Errno::PERM) => return Err(error.into()),
-            _ => {}
-        }
-    }
-    Ok(())
 }

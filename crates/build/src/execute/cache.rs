@@ -1,25 +1,27 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What was done before, by a key of everything that decides on the result: the layers below by their content, the step
-//! itself, the content of the files that it takes. Not in it: times, secrets, what is in cache mounts, names of stages.
+//! What was done before: a directory for each `place` (`key`), in it a record for each content that was taken there.
 //!
 //! ```text
-//!  build-cache/<key>.json     the layer that the step made, or that it made none
-//!  pins/step-<key>            keeps that layer from gc
+//!  build-cache/<place>/lock              held by who does the step; others wait, and find its record
+//!  build-cache/<place>/<content>.json    the layer that the step made, or that it made none
+//!  pins/step-<place>-<content>           keeps that layer from gc
 //! ```
+//! The same step on the same layers may be known by two contents: the files that were taken, and the layers that they
+//! were taken from, which are looked at first. A record says what the very bytes led to that were copied; where nothing
+//! is known of a place, files are not read before they are copied.
+
+use std::fs::{self, File};
+use std::path::PathBuf;
 
 use conex_engine::{Engine, json};
 use conex_image::store::Made;
-use conex_spec::DiffId;
 use conex_spec::image::Descriptor;
+use conex_spec::{DiffId, Digest};
 use serde::{Deserialize, Serialize};
 
-use super::files::Content;
+use super::key::VERSION;
 use super::{Build, Layer};
-use crate::graph::Step;
 use crate::{Result, Wrap as _};
-
-/// Another way of making keys, or of doing steps, has another number.
-const VERSION: u32 = 1;
 
 const RECORDS: &str = "build-cache";
 
@@ -40,37 +42,6 @@ struct Record {
     layer: Option<Descriptor>,
 }
 
-/// A step on layers, with the content that it takes.
-pub(super) fn key(below: &[Layer], step: &Step, content: &Content) -> String {
-    let mut key = content.clone();
-    key.add(&format!("{VERSION}"));
-    for layer in below {
-        key.add(layer.diff_id.0.as_str());
-    }
-    key.add(&format!("{:?}", without_numbers(step)));
-    key.hex()
-}
-
-/// Numbers of nodes are of this graph alone.
-fn without_numbers(step: &Step) -> Step {
-    let mut step = step.clone();
-    match &mut step {
-        Step::Scratch | Step::Image(_) | Step::Context(_) => {}
-        Step::Directory(directory) => directory.parent = 0,
-        Step::Copy(copy) => {
-            copy.parent = 0;
-            copy.from = copy.from.map(|_| 0);
-        }
-        Step::Run(run) => {
-            run.parent = 0;
-            for (_, from) in &mut run.mounts {
-                *from = from.map(|_| 0);
-            }
-        }
-    }
-    step
-}
-
 /// Forgets what was done before, and empties the cache mounts that no command uses; layers stay until the next gc.
 pub fn forget(engine: &Engine) -> Result<()> {
     let store = engine.store()?;
@@ -81,35 +52,61 @@ pub fn forget(engine: &Engine) -> Result<()> {
     super::run::empty_caches(engine)
 }
 
-impl Build<'_> {
-    /// `Some(None)`: the step is known to change nothing.
-    pub(super) fn recall(&self, key: &str) -> Result<Option<Option<Layer>>> {
-        if self.options.usage == Usage::Refresh {
+/// What is known of a place; nobody else works there as long as this lives.
+pub(super) struct Place<'a> {
+    build: &'a Build<'a>,
+    digest: Digest,
+    directory: PathBuf,
+    _lock: File,
+}
+
+impl<'a> Place<'a> {
+    /// Waits for who does the same.
+    pub(super) fn lock(build: &'a Build<'a>, digest: Digest) -> Result<Self> {
+        let directory = build.engine.settings.root.join(RECORDS).join(digest.hex());
+        fs::create_dir_all(&directory).wrap(|| format!("make {}", directory.display()))?;
+        let path = directory.join("lock");
+        let lock = File::options().create(true).append(true).open(&path);
+        let lock = lock.wrap(|| format!("open {}", path.display()))?;
+        lock.lock().wrap(|| format!("lock {}", path.display()))?;
+        Ok(Self { build, digest, directory, _lock: lock })
+    }
+
+    /// Whether anything was done here before.
+    pub(super) fn is_known(&self) -> Result<bool> {
+        let mut entries = fs::read_dir(&self.directory).wrap(|| self.directory.display().to_string())?;
+        Ok(self.build.options.usage == Usage::Use
+            && entries.any(|entry| entry.is_ok_and(|entry| entry.file_name() != "lock")))
+    }
+
+    /// What that content led to; `Some(None)`: to nothing.
+    pub(super) fn recall(&self, content: &Digest) -> Result<Option<Option<Layer>>> {
+        if self.build.options.usage == Usage::Refresh {
             return Ok(None);
         }
-        let Some(record) = json::read::<Record>(&self.record_path(key))? else { return Ok(None) };
+        let Some(record) = json::read::<Record>(&self.record(content))? else { return Ok(None) };
         let Some(descriptor) = record.layer else { return Ok(Some(None)) };
         let diff_id = DiffId(descriptor.digest.clone());
-        if record.version != VERSION || !self.store.has_layer(&diff_id)? {
+        if record.version != VERSION || !self.build.store.has_layer(&diff_id)? {
             return Ok(None);
         }
-        let path = self.store.made_layer(&diff_id);
+        let path = self.build.store.made_layer(&diff_id);
         Ok(Some(Some(Layer { descriptor, diff_id, path })))
     }
 
-    pub(super) fn remember(&self, key: &str, layer: Option<&Layer>) -> Result<()> {
+    pub(super) fn remember(&self, content: &Digest, layer: Option<&Layer>) -> Result<()> {
         let digests: Vec<_> = layer.iter().map(|layer| layer.diff_id.0.clone()).collect();
-        self.store.pin(&format!("step-{key}"), &digests)?;
-        let path = self.record_path(key);
-        let directory = path.parent().expect("it is in a directory");
-        std::fs::create_dir_all(directory).wrap(|| format!("make {}", directory.display()))?;
-        json::write(&path, &Record { version: VERSION, layer: layer.map(|layer| layer.descriptor.clone()) })
+        self.build.store.pin(&format!("step-{}-{}", self.digest.hex(), content.hex()), &digests)?;
+        let layer = layer.map(|layer| layer.descriptor.clone());
+        json::write(&self.record(content), &Record { version: VERSION, layer })
     }
 
-    fn record_path(&self, key: &str) -> std::path::PathBuf {
-        self.engine.settings.root.join(RECORDS).join(format!("{key}.json"))
+    fn record(&self, content: &Digest) -> PathBuf {
+        self.directory.join(format!("{}.json", content.hex()))
     }
+}
 
+impl Build<'_> {
     /// What was made as a layer of the store.
     pub(super) fn layer(&self, made: &Made) -> Layer {
         let path = self.store.made_layer(&made.diff_id);

@@ -9,8 +9,8 @@
 
 mod cache;
 mod copy;
-mod files;
 mod image;
+mod key;
 mod place;
 mod run;
 mod schedule;

@@ -250,7 +250,7 @@ fn show_all<T: Send>(
     let Some((first, rest)) = shown.split_first() else { return work(mounts) };
     first.tree.with_root(|merged| {
         let root = Root::open_host(merged)?;
-        let path: PathBuf = super::files::normal(&first.source).iter().collect();
+        let path: PathBuf = crate::copy::normal(&first.source).iter().collect();
         let found = root.find(&path)?.ok_or_else(|| {
             Error::new(ErrorKind::NotFound, format!("--mount: {:?} is not there", first.source))
         })?;

@@ -1,18 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 //! One node: its inputs' values to its own.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use conex_engine::image::find_for;
 use conex_image::snapshot::Snapshot;
 use conex_sys::path::Root;
 
-use super::cache::key;
-use super::copy;
-use super::files::{Content, Origin, Owners};
+use super::cache::Place;
 use super::schedule::Values;
-use super::{Build, Layer, Stopped, Value};
+use super::{Build, Layer, Stopped, Value, copy, key};
 use crate::container::Tree;
+use crate::copy::{Content, Origin, Owners};
 use crate::graph::{self, Base, Node, NodeId, Source, Step};
 use crate::ignore::Ignore;
 use crate::{Error, ErrorKind, Result, Wrap as _};
@@ -33,16 +32,43 @@ impl Build<'_> {
             Step::Image(base) => Ok((self.base(base).map_err(at)?, true)),
             Step::Context(name) => Ok((self.outside(name.as_ref()).map_err(at)?, true)),
             step => {
-                let content = self.content(id, step, values).map_err(at)?;
-                let key = key(&below, step, &content);
-                if let Some(layer) = self.recall(&key).map_err(at)? {
+                let place = key::place(&below, step, self.options.times);
+                let place = Place::lock(self, place).map_err(at)?;
+                if let Some(layer) = self.recall(id, step, values, &place).map_err(at)? {
                     return Ok((with(below, layer), true));
                 }
-                let layer = self.perform(id, step, &below, values)?;
-                self.remember(&key, layer.as_ref()).map_err(at)?;
+                let (layer, content) = self.perform(id, step, &below, values)?;
+                for content in known(step, values).into_iter().chain(content) {
+                    place.remember(&content.digest(), layer.as_ref()).map_err(at)?;
+                }
                 Ok((with(below, layer), false))
             }
         }
+    }
+
+    /// What the step came to before; first by what is known without reading a file.
+    fn recall(
+        &self,
+        id: NodeId,
+        step: &Step,
+        values: &Values,
+        place: &Place<'_>,
+    ) -> Result<Option<Option<Layer>>> {
+        if !place.is_known()? {
+            return Ok(None);
+        }
+        let known = known(step, values).map(Content::digest);
+        if let Some(layer) = known.as_ref().map(|known| place.recall(known)).transpose()?.flatten() {
+            return Ok(Some(layer));
+        }
+        if step.inputs().len() < 2 {
+            return Ok(None);
+        }
+        let layer = place.recall(&self.content(id, step, values)?.digest())?;
+        if let (Some(layer), Some(known)) = (&layer, known) {
+            place.remember(&known, layer.as_ref())?;
+        }
+        Ok(layer)
     }
 
     fn base(&self, base: &Base) -> Result<Value> {
@@ -72,23 +98,22 @@ impl Build<'_> {
     fn content(&self, id: NodeId, step: &Step, values: &Values) -> Result<Content> {
         let mut content = Content::new();
         match step {
-            Step::Copy(step) => {
-                if let Some(from) = step.from {
-                    self.with_origin(id, from, values, |origin| hash_sources(step, origin, &mut content))?;
-                }
-            }
+            Step::Copy(step) => match step.from {
+                Some(from) => self.with_origin(id, from, values, |origin| copy::content(step, Some(origin))),
+                None => copy::content(step, None),
+            },
             Step::Run(run) => {
                 for (mount, from) in &run.mounts {
                     let Some(from) = *from else { continue };
                     let source = super::run::source(mount);
                     self.with_origin(id, from, values, |origin| {
-                        hash(origin, source, &Ignore::default(), &mut content)
+                        content.source(origin, source, false, &Ignore::default())
                     })?;
                 }
+                Ok(content)
             }
-            _ => {}
+            _ => Ok(content),
         }
-        Ok(content)
     }
 
     /// The tree of a value, as something to take files from.
@@ -107,9 +132,7 @@ impl Build<'_> {
             return work(&Origin { root: Root::open_host(path)?, ignore, owners: Owners::Root });
         }
         let tree = self.tree(&format!("{id}-from-{from}"), &value.layers)?;
-        let result = tree.with_root(|merged| {
-            work(&Origin { root: Root::open_host(merged)?, ignore: Ignore::default(), owners: Owners::Kept })
-        });
+        let result = tree.with_root(|merged| work(&Origin::image(Root::open_host(merged)?)));
         crate::container::remove_tree(&tree.path)?;
         result
     }
@@ -131,31 +154,40 @@ impl Build<'_> {
         }
     }
 
-    /// Does the step; the layer that it made.
+    /// Does the step: the layer that it made, and what it took; nothing is said of that where it changed meanwhile.
     fn perform(
         &self,
         id: NodeId,
         step: &Step,
         below: &[Layer],
         values: &Values,
-    ) -> std::result::Result<Option<Layer>, Stopped> {
+    ) -> std::result::Result<(Option<Layer>, Option<Content>), Stopped> {
         let at = |error: Error| Stopped::At(id, error);
         let tree = self.tree(&id.to_string(), below).map_err(at)?;
-        let changed = match step {
+        let (changed, content) = match step {
             Step::Run(run) => {
+                let before = self.content(id, step, values).map_err(at)?;
                 let status = self.run(id, run, &tree, values).map_err(at)?;
                 if status != 0 {
                     return Err(Stopped::Command(id, status));
                 }
-                true
+                // Layers stay what they are.
+                let after = match known(step, values) {
+                    Some(_) => before.clone(),
+                    None => self.content(id, step, values).map_err(at)?,
+                };
+                (true, Some(before).filter(|before| before.clone().digest() == after.digest()))
             }
-            Step::Copy(step) => self.copy(id, step, &tree, values).map(|()| true).map_err(at)?,
-            Step::Directory(step) => tree.with_root(|merged| copy::workdir(step, merged)).map_err(at)?,
-            Step::Scratch | Step::Image(_) | Step::Context(_) => false,
+            Step::Copy(step) => (true, Some(self.copy(id, step, &tree, values).map_err(at)?)),
+            Step::Directory(step) => {
+                let made = tree.with_root(|merged| copy::workdir(step, merged)).map_err(at)?;
+                (made, Some(Content::new()))
+            }
+            Step::Scratch | Step::Image(_) | Step::Context(_) => (false, None),
         };
         let layer = changed.then(|| self.seal(&tree)).transpose().map_err(at)?;
         crate::container::remove_tree(&tree.path).map_err(at)?;
-        Ok(layer)
+        Ok((layer, content))
     }
 
     pub(super) fn seal(&self, tree: &Tree) -> Result<Layer> {
@@ -164,7 +196,7 @@ impl Build<'_> {
         Ok(self.layer(&made))
     }
 
-    fn copy(&self, id: NodeId, step: &graph::Copy, tree: &Tree, values: &Values) -> Result<()> {
+    fn copy(&self, id: NodeId, step: &graph::Copy, tree: &Tree, values: &Values) -> Result<Content> {
         let scratch = self.work.path().join(format!("{id}-unpacked"));
         match step.from {
             None => tree.with_root(|merged| copy::copy(step, None, merged, &scratch)),
@@ -182,21 +214,20 @@ fn with(mut layers: Vec<Layer>, layer: Option<Layer>) -> Value {
     Value { layers, outside: None, added }
 }
 
-fn hash_sources(step: &graph::Copy, origin: &Origin, content: &mut Content) -> Result<()> {
-    let exclude = copy::exclude(step)?;
-    for source in &step.sources {
-        if let Source::Path(path) = source {
-            hash(origin, path, &exclude, content)?;
+/// What a step takes, where that can be said without reading a file: nothing, or files of layers, by the layers.
+fn known(step: &Step, values: &Values) -> Option<Content> {
+    let mut content = Content::new();
+    let (_below, taken) = step.inputs().split_first().map(|(below, taken)| (*below, taken.to_vec()))?;
+    for id in taken {
+        let value = values[id].as_ref().filter(|value| value.outside.is_none())?;
+        content.add("layers");
+        value.layers.iter().for_each(|layer| content.add(layer.diff_id.0.as_str()));
+    }
+    match step {
+        Step::Copy(copy) => {
+            let fixed = |source: &Source| matches!(source, Source::Path(_) | Source::Inline { .. });
+            copy.sources.iter().all(fixed).then_some(content)
         }
+        _ => Some(content),
     }
-    Ok(())
-}
-
-fn hash(origin: &Origin, source: &str, exclude: &Ignore, content: &mut Content) -> Result<()> {
-    for selected in origin.select(source)? {
-        let name = selected.path.file_name().map(Path::new).unwrap_or(Path::new(""));
-        content.add(&name.to_string_lossy());
-        origin.walk(&selected, exclude, &mut |visit| content.file(visit, origin.owners))?;
-    }
-    Ok(())
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use conex_build::chmod::Chmod;
-use conex_build::copy::{self, CopyOptions};
+use conex_build::copy::{self, CopyOptions, Origin};
 use conex_build::ignore::Ignore;
 use conex_spec::Timestamp;
 use conex_spec::image::History;
@@ -82,7 +82,7 @@ fn run(args: &Common, session: &Session, word: &str, options: CopyOptions) -> Co
         exclude: Ignore::of(args.exclude.iter().map(String::as_str)).map_err(CommandError::usage)?,
         ..options
     };
-    let context = copy::open(args.contextdir.as_deref().unwrap_or(Path::new("/")))?;
+    let context = Origin::context(copy::open(args.contextdir.as_deref().unwrap_or(Path::new("/")))?);
     let (sources, target) = sources(args)?;
     let engine = engine(session)?;
     let describe = || format!("{} {}", word.to_lowercase(), args.container);
