@@ -18,7 +18,7 @@ use crate::{Error, ErrorKind, Result, Wrap};
 pub(super) fn join_keyring(world: &World<'_>, name: &str, label: &str) -> Result<()> {
     const USER_SEARCH: u32 = 0x0008_0000;
     if !label.is_empty() {
-        world.inherited.proc.write("self/attr/keycreate", label.as_bytes())?;
+        write_label(world, "keycreate", label)?;
     }
     let word =
         CString::new(name).map_err(|_| Error::new(ErrorKind::Config, "keyring name with a NUL byte"))?;
@@ -57,7 +57,12 @@ pub(super) fn set_apparmor_profile(world: &World<'_>, profile: &str) -> Result<(
 }
 
 pub(super) fn set_selinux_label(world: &World<'_>, label: &str) -> Result<()> {
-    Ok(world.inherited.proc.write("self/attr/exec", label.as_bytes())?)
+    write_label(world, "exec", label)
+}
+
+fn write_label(world: &World<'_>, attribute: &str, label: &str) -> Result<()> {
+    let written = world.inherited.proc.write(&format!("self/attr/{attribute}"), label.as_bytes());
+    written.wrap(|| format!("unable to apply SELinux label {label} (does the loaded policy know it?)"))
 }
 
 pub(super) fn set_limits(limits: &[Rlimit]) -> Result<()> {

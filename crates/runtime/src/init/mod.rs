@@ -292,6 +292,7 @@ fn do_step(world: &mut World<'_>, index: usize, step: &Step) -> Result<()> {
         Step::ApparmorProfile { profile } => identity::set_apparmor_profile(world, profile),
         Step::Sysctl { key, value } => identity::set_sysctl(world, key, value),
         Step::ReadonlyPath { path } => hide::make_readonly(world, path),
+        Step::LabelMount { path, label } => mount::label(world, path, label),
         Step::MaskPaths { paths, label } => hide::mask(world, paths, label),
         Step::NoNewPrivileges => Ok(process::set_no_new_privileges()?),
         Step::Scheduler(scheduler) => identity::set_scheduler(world, scheduler),

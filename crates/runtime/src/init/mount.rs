@@ -78,6 +78,12 @@ pub(super) fn unmount(world: &World<'_>, path: &str) -> Result<()> {
     Ok(mount::detach_open(target.as_fd(), world.inherited.proc.as_fd())?)
 }
 
+/// Of what is mounted at a path.
+pub(super) fn label(world: &World<'_>, target: &str, label: &str) -> Result<()> {
+    let mounted = in_root(world)?.open_dir(target)?;
+    Ok(path::set_xattr(&mounted, b"security.selinux", label.as_bytes())?)
+}
+
 /// KERNEL(5.12): what has no fallback.
 pub(crate) fn since(error: conex_sys::Error, what: &str) -> Error {
     let missing = error.errno() == Errno::NOSYS;

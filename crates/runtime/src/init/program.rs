@@ -200,5 +200,11 @@ pub(super) fn execute(world: &World<'_>, args: &[String], sockets: u32) -> Error
     let error = process::exec(program, &args, &env);
     let name = program.to_string_lossy();
     let words = Error::from(std::io::Error::from_raw_os_error(error.errno().raw_os_error()));
-    Error::new(ErrorKind::Program, format!("exec {name}: {words}"))
+    let hint = match world.plan.steps.iter().find(|step| matches!(step, Step::SelinuxLabel { .. })) {
+        Some(Step::SelinuxLabel { label }) if matches!(error.errno(), Errno::PERM | Errno::ACCESS) => {
+            format!(" (does SELinux' policy let {label} begin with this file?)")
+        }
+        _ => String::new(),
+    };
+    Error::new(ErrorKind::Program, format!("exec {name}: {words}{hint}"))
 }

@@ -46,7 +46,14 @@ impl Draft<'_> {
         } else {
             self.filesystem(mount, target, options)
         };
+        let path = planned.target.clone();
         self.steps.push(Step::Mount(planned));
+        let label = &self.linux().mount_label;
+        // The queues' file system is as old as its namespace: too late for an option.
+        if mount.kind == "mqueue" && !label.is_empty() {
+            let label = label.clone();
+            self.steps.push(Step::LabelMount { path, label });
+        }
     }
 
     /// A path in the container. Some callers name it as it is on the host, behind the root filesystem's own.

@@ -126,6 +126,7 @@ impl fmt::Display for Step {
                 if policy.nodes.is_empty() { Ok(()) } else { write!(f, " on nodes {}", policy.nodes) }
             }
             Self::Rlimits { limits } => rlimits(f, limits),
+            Self::LabelMount { path, label } => write!(f, "apply SELinux label {label} to {path}"),
             Self::SelinuxLabel { label } => write!(f, "apply SELinux label {label} on exec"),
             Self::Seccomp(seccomp) => {
                 write!(f, "load a seccomp filter of {} instructions", seccomp.filter.program.len())?;

@@ -106,6 +106,11 @@ pub enum Step {
         paths: Vec<String>,
         label: String,
     },
+    /// `linux.mountLabel` for a mount that takes no `context`.
+    LabelMount {
+        path: String,
+        label: String,
+    },
     NoNewPrivileges,
     Scheduler(Scheduler),
     IoPriority(IoPriority),
