@@ -137,3 +137,76 @@ fn told_to_end_it_ends_well() {
     pull.fails().exits(125).says("connection refused");
     sandbox.finish();
 }
+
+/// A registry with more options.
+fn serve_with(sandbox: &Sandbox, root: &Path, options: &[&str]) -> (Background, String) {
+    let mut command = sandbox.command(sandbox.programs().join("conex"));
+    command.args(["registry", "serve", "--listen", "127.0.0.1:0", "--dir"]).arg(root).args(options);
+    listening(command.background())
+}
+
+/// A user `me` whose password is `secret`.
+const USERS: &str = "me:$2b$04$abcdefghijklmnopqrstuu2r9OfJnfCsdneAXAGHnS4UpFFP8WIrW\n";
+
+#[test]
+fn clients_get_their_tokens_and_strangers_pull() {
+    needs!(require::program("skopeo"));
+    let sandbox = Sandbox::new();
+    let layout = sandbox.layout("layout");
+    layout.add("v1", &image(1));
+    let users = sandbox.path("users");
+    std::fs::write(&users, USERS).expect("write");
+    let options = ["--htpasswd", users.to_str().expect("a plain path"), "--anonymous-pull"];
+    let (mut server, address) = serve_with(&sandbox, &sandbox.path("registry"), &options);
+    let oci = format!("oci:{}:v1", layout.path.display());
+    let (ours, theirs) =
+        (format!("docker://{address}/team/ours:v1"), format!("docker://{address}/team/theirs:v1"));
+    sandbox.conex(["copy", &oci, &ours]).run().fails().says("log in");
+    sandbox.conex(["copy", "--dest-creds", "me:wrong", &oci, &ours]).run().fails();
+    sandbox.conex(["copy", "--dest-creds", "me:secret", &oci, &ours]).run().success();
+    let skopeo = |args: &[&str]| sandbox.command("skopeo").arg("--insecure-policy").args(args).run();
+    skopeo(&["copy", "--dest-tls-verify=false", "--dest-no-creds", &oci, &theirs]).fails();
+    skopeo(&["copy", "--dest-tls-verify=false", "--dest-creds", "me:secret", &oci, &theirs]).success();
+    for (client, image) in [("skopeo", &ours), ("conex", &theirs)] {
+        let back = format!("oci:{}", sandbox.path(client).display());
+        match client {
+            "skopeo" => skopeo(&["copy", "--src-tls-verify=false", "--src-no-creds", image, &back]).success(),
+            _ => sandbox.conex(["copy", image, &back]).run().success(),
+        };
+    }
+    server.stop();
+    sandbox.finish();
+}
+
+#[test]
+fn a_cache_survives_its_upstream() {
+    let sandbox = Sandbox::new();
+    let layout = sandbox.layout("layout");
+    layout.add("v1", &image(1));
+    let (mut upstream, there) = serve(&sandbox, &sandbox.path("upstream"));
+    assert!(copies(
+        &sandbox,
+        &format!("oci:{}:v1", layout.path.display()),
+        &format!("docker://{there}/team/app:v1")
+    ));
+    let root = sandbox.path("cache");
+    let behind = format!("{there}/team");
+    let (mut cache, here) = serve_with(&sandbox, &root, &["--upstream", &behind]);
+    let pull = |name: &str| {
+        copies(&sandbox, &format!("docker://{here}/app:v1"), &format!("oci:{}", sandbox.path(name).display()))
+    };
+    assert!(pull("first"));
+    upstream.stop();
+    assert!(pull("second"), "all is here");
+    let other = sandbox.conex(["copy", &format!("docker://{here}/app:v2"), "oci:nowhere"]).run();
+    other.fails().says("502");
+    cache.stop();
+    sandbox
+        .command(sandbox.programs().join("conex"))
+        .arg("--root")
+        .arg(&root)
+        .args(["system", "fsck"])
+        .run()
+        .success();
+    sandbox.finish();
+}

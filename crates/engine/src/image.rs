@@ -312,11 +312,15 @@ pub fn remove(engine: &Engine, text: &str, force: bool) -> Result<Removed> {
     Ok(Removed { untagged: found.name, deleted, collected })
 }
 
+/// The manifests that containers were made from.
+pub fn in_use(engine: &Engine) -> Result<Vec<Digest>> {
+    Ok(container::records(engine)?.into_iter().map(|record| record.manifest.digest).collect())
+}
+
 /// Removes all content that neither a name nor a container leads to. While somebody else uses the store, or a
 /// container's record cannot be read, nothing is removed; another time it is.
 pub fn collect(engine: &Engine) -> Result<GcReport> {
-    let Ok(records) = container::records(engine) else { return Ok(GcReport::default()) };
-    let keep: Vec<Digest> = records.into_iter().map(|record| record.manifest.digest).collect();
+    let Ok(keep) = in_use(engine) else { return Ok(GcReport::default()) };
     match engine.store()?.gc(&keep) {
         Err(error) if error.kind() == conex_image::ErrorKind::Busy => Ok(GcReport::default()),
         result => Ok(result?),

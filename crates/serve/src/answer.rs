@@ -43,6 +43,12 @@ impl Refusal {
         self
     }
 
+    /// For the log alone.
+    pub(crate) fn because(mut self, error: &Error) -> Self {
+        self.cause = Some(Cause(error.to_string()));
+        self
+    }
+
     pub(crate) fn answer(self) -> Answer {
         let info = ErrorInfo { code: self.code.to_owned(), message: self.message, detail: Value::Null };
         let body = serde_json::to_vec(&ErrorBody { errors: vec![info] }).unwrap_or_default();

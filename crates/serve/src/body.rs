@@ -172,9 +172,17 @@ pub(crate) async fn read_short(mut body: Incoming, cap: u64) -> Result<Option<By
     Ok(Some(whole.freeze()))
 }
 
-/// Appends a body to an upload: while one piece is hashed and written, the next one arrives. What arrived before a
+/// Appends a body to an upload, up to `most` bytes in all: while one piece is hashed and written, the next one arrives. What arrived before a
 /// break stays in the upload. No upload comes back where writing it failed beyond repair.
-pub(crate) async fn append(mut body: Incoming, upload: Upload) -> (Option<Upload>, Result<(), Refusal>) {
+pub(crate) async fn append(
+    mut body: Incoming,
+    upload: Upload,
+    most: Option<u64>,
+) -> (Option<Upload>, Result<(), Refusal>) {
+    let most = most.unwrap_or(u64::MAX);
+    if upload.len().saturating_add(body.size_hint().lower()) > most {
+        return (Some(upload), Err(too_large(most)));
+    }
     let mut writing = write(upload, Vec::new());
     loop {
         let (pieces, more) = next_pieces(&mut body).await;
@@ -182,12 +190,21 @@ pub(crate) async fn append(mut body: Incoming, upload: Upload) -> (Option<Upload
             Ok((upload, Ok(()))) => upload,
             other => return outcome(other),
         };
+        let length: usize = pieces.iter().map(Bytes::len).sum();
+        if upload.len() + length as u64 > most {
+            return (Some(upload), Err(too_large(most)));
+        }
         writing = write(upload, pieces);
         if !matches!(more, Ok(true)) {
             let (upload, written) = outcome(writing.await);
             return (upload, written.and(more.map(drop)));
         }
     }
+}
+
+fn too_large(most: u64) -> Refusal {
+    Refusal::new(413, "SIZE_INVALID", format!("a blob has at most {most} bytes here"))
+        .header("connection", "close")
 }
 
 /// An upload and whether the last write to it went well.

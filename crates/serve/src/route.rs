@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! distribution-spec v1.1: #endpoints. A request's target becomes a [`Route`] whose parts are grammatical, or an
-//! error answer: nothing behind this file sees an unchecked name.
+//! distribution-spec v1.1: #endpoints, and what there is beside them. A request's target becomes a [`Route`] whose parts
+//! are grammatical, or an error answer: nothing behind this file sees an unchecked name.
 
 use conex_spec::Digest;
 use conex_spec::distribution::reference::{check_name, check_tag};
@@ -26,6 +26,22 @@ pub(crate) enum Route {
     Tags(String),
     /// `/v2/<name>/referrers/<digest>`
     Referrers(String, Digest),
+    /// `/token`: Docker's token authentication.
+    Token,
+    /// `/healthz`
+    Health,
+    /// `/metrics`
+    Metrics,
+    /// For a person: `/`, `/ui/<name>`, `/ui/<name>:<tag>`, `/ui/<name>@<digest>`
+    Page(Place),
+}
+
+/// What a page shows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    Repositories,
+    Repository(String),
+    Image(String, Target),
 }
 
 /// `<tag-or-digest>`
@@ -39,8 +55,16 @@ impl Route {
     /// Reads a path, percent-encoded as it came.
     pub(crate) fn parse(path: &str) -> Result<Self, Refusal> {
         let path = decode(path).ok_or_else(Refusal::no_such_page)?;
-        if path == "/v2" || path == "/v2/" {
-            return Ok(Self::Base);
+        match path.as_str() {
+            "/v2" | "/v2/" => return Ok(Self::Base),
+            "/token" => return Ok(Self::Token),
+            "/healthz" => return Ok(Self::Health),
+            "/metrics" => return Ok(Self::Metrics),
+            "/" => return Ok(Self::Page(Place::Repositories)),
+            _ => {}
+        }
+        if let Some(place) = path.strip_prefix("/ui/") {
+            return Place::parse(place).map(Self::Page);
         }
         let rest = path.strip_prefix("/v2/").ok_or_else(Refusal::no_such_page)?;
         if rest == "_catalog" {
@@ -67,6 +91,37 @@ impl Route {
             Some((name, "blobs")) => Ok(Self::Blob(checked(name)?, parse_digest(last)?)),
             Some((name, "referrers")) => Ok(Self::Referrers(checked(name)?, parse_digest(last)?)),
             _ => Err(Refusal::no_such_page()),
+        }
+    }
+}
+
+impl Route {
+    /// What it is called where requests are counted.
+    pub(crate) fn word(&self) -> &'static str {
+        match self {
+            Self::Base => "base",
+            Self::Catalog => "catalog",
+            Self::Manifest(..) => "manifest",
+            Self::Blob(..) => "blob",
+            Self::Uploads(_) | Self::Upload(..) => "upload",
+            Self::Tags(_) => "tags",
+            Self::Referrers(..) => "referrers",
+            Self::Token => "token",
+            Self::Health => "health",
+            Self::Metrics => "metrics",
+            Self::Page(_) => "page",
+        }
+    }
+}
+
+impl Place {
+    fn parse(path: &str) -> Result<Self, Refusal> {
+        if let Some((name, digest)) = path.split_once('@') {
+            return Ok(Self::Image(checked(name)?, Target::Digest(parse_digest(digest)?)));
+        }
+        match path.split_once(':') {
+            Some((name, tag)) => Ok(Self::Image(checked(name)?, Target::parse(tag)?)),
+            None => Ok(Self::Repository(checked(path)?)),
         }
     }
 }
@@ -141,6 +196,13 @@ mod tests {
         let name = || "a/blobs/b".to_owned();
         for (path, route) in [
             ("/v2/", Route::Base),
+            ("/", Route::Page(Place::Repositories)),
+            ("/ui/a/blobs/b", Route::Page(Place::Repository(name()))),
+            ("/ui/a/blobs/b:v1", Route::Page(Place::Image(name(), Target::Tag("v1".to_owned())))),
+            (
+                &format!("/ui/a/blobs/b@{DIGEST}"),
+                Route::Page(Place::Image(name(), Target::Digest(digest.clone()))),
+            ),
             ("/v2/_catalog", Route::Catalog),
             ("/v2/a/blobs/b/tags/list", Route::Tags(name())),
             ("/v2/a/blobs/b/manifests/v1", Route::Manifest(name(), Target::Tag("v1".to_owned()))),
@@ -163,7 +225,12 @@ mod tests {
     #[test]
     fn nothing_ungrammatical_gets_through() {
         for (path, status) in [
-            ("/", 404),
+            ("/x", 404),
+            ("/ui/", 400),
+            ("/ui/../x", 400),
+            ("/ui/a@sha256:zz", 400),
+            ("/ui/a:b:c", 400),
+            ("/ui/a:<script>", 404),
             ("/v1/", 404),
             ("/v2/a", 404),
             ("/v2/../manifests/x", 400),

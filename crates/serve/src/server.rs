@@ -1,101 +1,42 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The listening side: socket, TLS, connections, orderly end.
+//! The listening side: socket, connections, orderly end.
 
 use std::convert::Infallible;
+use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::Request;
-use hyper::body::{Body, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
-use crate::answer::{Answer, Cause, Refusal};
-use crate::body::blocking;
-use crate::login::Logins;
-use crate::storage::Storage;
-use crate::{Error, ErrorKind, Result, api};
+use crate::options::{Gc, ServeOptions};
+use crate::service::Service;
+use crate::{Error, ErrorKind, Result, tls};
 
 /// Longest wait for a request's headers, and for a TLS handshake.
 const HEADERS: Duration = Duration::from_secs(30);
 /// How long running requests may go on after the end was asked for.
 const FAREWELL: Duration = Duration::from_secs(10);
 
-/// What to serve and how. Start from [`ServeOptions::new`] and set what differs.
-#[derive(Clone)]
-pub struct ServeOptions {
-    /// The layout directory; made where it is missing. A conex store is one.
-    pub root: PathBuf,
-    /// Refuse every request that would change something.
-    pub read_only: bool,
-    /// Speak TLS only.
-    pub tls: Option<TlsFiles>,
-    /// Contents of an htpasswd file with bcrypt hashes: everyone must log in.
-    pub htpasswd: Option<String>,
-    /// Hears of every answered request. Called from several threads.
-    pub on_access: Option<OnAccess>,
-}
-
-impl ServeOptions {
-    /// Plain HTTP, open to all, writable.
-    pub fn new(root: impl Into<PathBuf>) -> Self {
-        Self { root: root.into(), read_only: false, tls: None, htpasswd: None, on_access: None }
-    }
-}
-
-/// Hears of every answered request.
-pub type OnAccess = Arc<dyn Fn(&Access) + Send + Sync>;
-
-/// PEM files.
-#[derive(Clone, Debug)]
-pub struct TlsFiles {
-    /// The certificate, then its intermediates.
-    pub certificate: PathBuf,
-    /// Its private key.
-    pub key: PathBuf,
-}
-
-/// One answered request.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Access {
-    /// Who asked.
-    pub peer: SocketAddr,
-    /// `GET`, …
-    pub method: String,
-    /// Path and query, as sent.
-    pub target: String,
-    /// The answer's status.
-    pub status: u16,
-    /// Bytes of the answer's body, where known.
-    pub bytes: Option<u64>,
-    /// What went wrong inside the registry; the client was not told.
-    pub cause: Option<String>,
-}
+/// A connection with its place among those that may be open.
+type Accepted = (OwnedSemaphorePermit, TcpStream, SocketAddr);
 
 /// A registry with its socket open.
 pub struct Server {
     listener: TcpListener,
     tls: Option<TlsAcceptor>,
+    /// One for each connection that may be open.
+    places: Arc<Semaphore>,
+    gc: Option<Gc>,
     stop: watch::Sender<bool>,
     service: Arc<Service>,
-}
-
-/// What all connections share.
-struct Service {
-    storage: Arc<Storage>,
-    read_only: bool,
-    logins: Option<Arc<Logins>>,
-    on_access: Option<OnAccess>,
 }
 
 /// Ends a running server.
@@ -114,14 +55,14 @@ impl Shutdown {
 impl Server {
     /// Opens the socket and the directory. `address`: `127.0.0.1:5000`, `[::]:0`, …
     pub fn bind(address: &str, options: ServeOptions) -> Result<Self> {
-        let storage = Arc::new(Storage::open(&options.root)?);
-        let tls = options.tls.as_ref().map(acceptor).transpose()?;
-        let logins = options.htpasswd.as_deref().map(Logins::parse).transpose()?.map(Arc::new);
+        let tls = options.tls.as_ref().map(tls::acceptor).transpose()?;
+        let places = Arc::new(Semaphore::new(options.limits.connections.unwrap_or(Semaphore::MAX_PERMITS)));
+        let gc = options.gc.clone();
+        let service = Arc::new(Service::open(options)?);
         let listener = TcpListener::bind(address)
             .map_err(|error| Error::new(ErrorKind::Os, format!("listen on {address}: {error}")))?;
         listener.set_nonblocking(true)?;
-        let service = Service { storage, read_only: options.read_only, logins, on_access: options.on_access };
-        Ok(Self { listener, tls, stop: watch::Sender::new(false), service: Arc::new(service) })
+        Ok(Self { listener, tls, places, gc, stop: watch::Sender::new(false), service })
     }
 
     /// Where it listens.
@@ -144,14 +85,18 @@ impl Server {
         let listener = tokio::net::TcpListener::from_std(self.listener)?;
         let mut stop = self.stop.subscribe();
         let mut connections = JoinSet::new();
+        let _ends_with_the_runtime = self.gc.map(|gc| tokio::spawn(collect(self.service.clone(), gc)));
         loop {
             tokio::select! {
                 biased;
                 () = stopped(&mut stop) => break,
-                accepted = listener.accept() => match accepted {
-                    Ok((stream, peer)) => {
+                accepted = next(&listener, &self.places) => match accepted {
+                    Ok((place, stream, peer)) => {
                         let (tls, service, stop) = (self.tls.clone(), self.service.clone(), self.stop.subscribe());
-                        connections.spawn(connection(stream, peer, tls, service, stop));
+                        connections.spawn(async move {
+                            connection(stream, peer, tls, service, stop).await;
+                            drop(place);
+                        });
                     }
                     // Out of descriptors, or the client is gone already: neither is the end.
                     Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
@@ -166,24 +111,24 @@ impl Server {
     }
 }
 
+/// The next connection, once there is a place for it.
+async fn next(listener: &tokio::net::TcpListener, places: &Arc<Semaphore>) -> io::Result<Accepted> {
+    let place = places.clone().acquire_owned().await.map_err(io::Error::other)?;
+    let (stream, peer) = listener.accept().await?;
+    Ok((place, stream, peer))
+}
+
+/// Removes what nothing leads to, for as long as the server runs.
+async fn collect(service: Arc<Service>, gc: Gc) {
+    loop {
+        tokio::time::sleep(gc.every).await;
+        service.collect(&gc).await;
+    }
+}
+
 async fn stopped(stop: &mut watch::Receiver<bool>) {
     // An error means that nobody is left who could ask for the end: the server itself is going.
     let _sender_gone = stop.wait_for(|stop| *stop).await;
-}
-
-fn acceptor(files: &TlsFiles) -> Result<TlsAcceptor> {
-    let bad =
-        |path: &PathBuf, what: String| Error::new(ErrorKind::Usage, format!("{}: {what}", path.display()));
-    let chain = CertificateDer::pem_file_iter(&files.certificate)
-        .and_then(Iterator::collect::<std::result::Result<Vec<_>, _>>)
-        .map_err(|error| bad(&files.certificate, error.to_string()))?;
-    let key = PrivateKeyDer::from_pem_file(&files.key).map_err(|error| bad(&files.key, error.to_string()))?;
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = rustls::ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, key))
-        .map_err(|error| bad(&files.certificate, error.to_string()))?;
-    Ok(TlsAcceptor::from(Arc::new(config)))
 }
 
 async fn connection(
@@ -222,37 +167,4 @@ async fn serve(
             let _ended = connection.await;
         }
     }
-}
-
-impl Service {
-    async fn call(&self, peer: SocketAddr, request: Request<Incoming>) -> Answer {
-        let log = self.on_access.as_ref().map(|_| (request.method().to_string(), request.uri().to_string()));
-        let mut answer = self.answer(request).await.unwrap_or_else(Refusal::answer);
-        answer.headers_mut().insert(
-            "docker-distribution-api-version",
-            hyper::header::HeaderValue::from_static("registry/2.0"),
-        );
-        if let (Some(listener), Some((method, target))) = (&self.on_access, log) {
-            let (status, bytes) = (answer.status().as_u16(), answer.body().size_hint().exact());
-            let cause = answer.extensions().get::<Cause>().map(|cause| cause.0.clone());
-            listener(&Access { peer, method, target, status, bytes, cause });
-        }
-        answer
-    }
-
-    async fn answer(&self, request: Request<Incoming>) -> std::result::Result<Answer, Refusal> {
-        if let Some(logins) = &self.logins {
-            let header = request.headers().get("authorization").and_then(|value| value.to_str().ok());
-            let header = header.map(str::to_owned).ok_or_else(unauthorized)?;
-            let logins = logins.clone();
-            if !blocking(move || Ok(logins.admits(&header))).await? {
-                return Err(unauthorized());
-            }
-        }
-        api::answer(self.storage.clone(), self.read_only, request).await
-    }
-}
-
-fn unauthorized() -> Refusal {
-    Refusal::new(401, "UNAUTHORIZED", "log in first").header("www-authenticate", "Basic realm=\"conex\"")
 }

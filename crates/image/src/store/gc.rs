@@ -2,13 +2,16 @@
 //! Removing what nothing leads to: mark from index.json, sweep blobs, layers and leftovers.
 
 use std::collections::HashSet;
+use std::ffi::OsStr;
+use std::time::SystemTime;
 
 use conex_spec::image::{Descriptor, ImageConfig};
 use conex_spec::{Algorithm, Digest};
 use conex_sys::Errno;
 use conex_sys::path::{Dir, FileType};
 
-use super::Store;
+use super::upload::UPLOAD;
+use super::{Shared, Store};
 use crate::image::MAX_DEPTH;
 use crate::layout::{files, index};
 use crate::manifest::{self, Document};
@@ -28,6 +31,17 @@ pub struct GcReport {
     pub bytes: u64,
 }
 
+/// What gc keeps besides what names and pins lead to.
+#[derive(Clone, Debug, Default)]
+pub struct Keep {
+    /// Manifests, and layers by their diff_id.
+    pub manifests: Vec<Digest>,
+    /// Blobs that no name leads to yet.
+    pub blobs: HashSet<Digest>,
+    /// Uploads that something was added to since then; where there is no time, none.
+    pub uploads_since: Option<SystemTime>,
+}
+
 /// What names lead to.
 #[derive(Debug, Default)]
 pub(crate) struct Reachable {
@@ -42,17 +56,27 @@ impl Store {
     /// `Busy` while anyone holds [`super::Shared`].
     pub fn gc(&self, keep: &[Digest]) -> Result<GcReport> {
         let _alone = self.own()?;
+        self.collect(&Keep { manifests: keep.to_vec(), ..Keep::default() })
+    }
+
+    /// [`gc`](Self::gc) by one who holds the store himself, and adds nothing to it meanwhile but to uploads.
+    pub fn gc_holding(&self, held: &Shared, keep: &Keep) -> Result<GcReport> {
+        held.alone(|| self.collect(keep))
+    }
+
+    fn collect(&self, keep: &Keep) -> Result<GcReport> {
         let mut reachable = Reachable::default();
         for root in index::read(&self.root)?.manifests {
             self.mark(&root, &mut reachable, 0).wrap(|| format!("gc: {}", root.digest))?;
         }
-        for digest in keep.iter().chain(&self.pinned()?) {
+        for digest in keep.manifests.iter().chain(&self.pinned()?) {
             self.mark_pinned(digest, &mut reachable).wrap(|| format!("gc: {digest}"))?;
         }
+        reachable.blobs.extend(keep.blobs.iter().cloned());
         let mut report = GcReport::default();
         self.sweep_blobs(&reachable, &mut report)?;
         self.sweep_layers(&reachable, &mut report)?;
-        self.sweep_leftovers(&mut report)?;
+        self.sweep_leftovers(keep, &mut report)?;
         Ok(report)
     }
 
@@ -148,13 +172,13 @@ impl Store {
         Ok(())
     }
 
-    /// Nobody holds the store, so everything that is unfinished is somebody's who is dead.
-    fn sweep_leftovers(&self, report: &mut GcReport) -> Result<()> {
+    /// Nobody else holds the store, so everything that is unfinished is somebody's who is dead, but for uploads that are kept.
+    fn sweep_leftovers(&self, keep: &Keep, report: &mut GcReport) -> Result<()> {
         let ingest = self.blobs.ingest_dir();
         for dir in [ingest, &self.root] {
             for entry in dir.entries()? {
                 let temporary = entry.name.to_string_lossy().starts_with(files::TEMPORARY);
-                if std::ptr::eq(dir, ingest) || temporary {
+                if (std::ptr::eq(dir, ingest) && !is_kept(dir, &entry.name, keep)?) || temporary {
                     report.bytes += size_of(dir, &entry.name)?;
                     dir.remove_all(&entry.name)?;
                     report.leftovers += 1;
@@ -165,7 +189,16 @@ impl Store {
     }
 }
 
-fn size_of(dir: &Dir, name: &std::ffi::OsStr) -> Result<u64> {
+/// Whether it is an upload that goes on.
+fn is_kept(ingest: &Dir, name: &OsStr, keep: &Keep) -> Result<bool> {
+    let Some(since) = keep.uploads_since.filter(|_| name.to_string_lossy().starts_with(UPLOAD)) else {
+        return Ok(false);
+    };
+    let since = since.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |time| time.as_secs());
+    Ok(ingest.find(name)?.is_some_and(|stat| u64::try_from(stat.st_mtime).unwrap_or(0) >= since))
+}
+
+fn size_of(dir: &Dir, name: &OsStr) -> Result<u64> {
     let found = match dir.stat(name) {
         Err(error) if error.errno() == Errno::NOENT => return Ok(0),
         other => other?,

@@ -23,7 +23,7 @@ mod upload;
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use conex_spec::Digest;
 use conex_spec::image::annotation::REF_NAME;
@@ -37,7 +37,7 @@ use crate::snapshot::Snapshot;
 use crate::transfer::{BlobReader, RawManifest, Silent, Source};
 use crate::{Error, ErrorKind, Image, Result, Wrap};
 
-pub use gc::GcReport;
+pub use gc::{GcReport, Keep};
 pub use made::Made;
 pub use port::{StoreSink, StoreSource};
 pub use upload::Upload;
@@ -84,6 +84,22 @@ impl Shared {
     /// The lock itself, which lasts as long as the file is open.
     pub(crate) fn into_file(self) -> File {
         self.lock
+    }
+
+    /// Does something while nobody else holds the store; `Busy` while anybody does.
+    ///
+    /// flock(2) changes a lock by giving up the old one first: for that moment another's gc may get in between, and take
+    /// what no name leads to yet. Its owner then finds it missing and brings it again.
+    pub(crate) fn alone<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
+        let done = match self.lock.try_lock() {
+            Ok(()) => work(),
+            Err(std::fs::TryLockError::WouldBlock) => {
+                Err(Error::new(ErrorKind::Busy, "another process is using the store"))
+            }
+            Err(std::fs::TryLockError::Error(error)) => Err(error.into()),
+        };
+        self.lock.lock_shared()?;
+        done
     }
 }
 
@@ -276,7 +292,7 @@ impl Store {
             let found = crate::verify::sha256(&bytes);
             return crate::verify::check(&descriptor.digest, descriptor.size, &found, bytes.len() as u64);
         }
-        let mut upload = self.begin_upload()?;
+        let mut upload = self.begin_upload(&Arc::new(self.share()?))?;
         // One byte more than promised is enough to know that there is too much.
         upload.append(&mut reader.take(descriptor.size + 1))?;
         if upload.len() != descriptor.size {

@@ -333,20 +333,25 @@ fn the_same_layer_on_other_layers_gets_a_twin() {
 fn uploads_arrive_in_pieces() {
     let scratch = Scratch::new();
     let digest = crate::verify::sha256(b"hello world");
-    let mut upload = scratch.store.begin_upload().unwrap();
+    let held = Arc::new(scratch.store.share().unwrap());
+    let mut upload = scratch.store.begin_upload(&held).unwrap();
     upload.append(&mut &b"hello "[..]).unwrap();
     let id = upload.id().to_owned();
-    assert_eq!(scratch.store.resume_upload(&id).unwrap_err().kind(), ErrorKind::Busy);
+    assert_eq!(scratch.store.resume_upload(&id, &held).unwrap_err().kind(), ErrorKind::Busy);
     drop(upload);
-    let mut upload = scratch.store.resume_upload(&id).unwrap();
+    let mut upload = scratch.store.resume_upload(&id, &held).unwrap();
     assert_eq!(upload.len(), 6);
     upload.append(&mut &b"world"[..]).unwrap();
     assert_eq!(upload.finish(&digest).unwrap(), 11);
     assert_eq!(scratch.store.blob_size(&digest).unwrap(), Some(11));
     for bad in [id.as_str(), "../../index", "", "zz"] {
-        assert_eq!(scratch.store.resume_upload(bad).unwrap_err().kind(), ErrorKind::NotFound, "{bad:?}");
+        assert_eq!(
+            scratch.store.resume_upload(bad, &held).unwrap_err().kind(),
+            ErrorKind::NotFound,
+            "{bad:?}"
+        );
     }
-    let mut upload = scratch.store.begin_upload().unwrap();
+    let mut upload = scratch.store.begin_upload(&held).unwrap();
     upload.append(&mut &b"other"[..]).unwrap();
     assert_eq!(upload.finish(&digest).unwrap_err().kind(), ErrorKind::Invalid);
     assert_eq!(scratch.ingest(), Vec::<String>::new());

@@ -5,6 +5,7 @@
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
+use std::sync::Arc;
 
 use conex_spec::{Algorithm, Digest};
 use conex_sys::Errno;
@@ -27,20 +28,31 @@ pub struct Upload {
     blobs: Blobs,
     /// Runs along while all bytes came through this value.
     hasher: Hasher,
-    _shared: Shared,
+    _held: Arc<Shared>,
 }
 
 impl Store {
-    /// Starts an upload of a blob whose digest is not known yet.
-    pub fn begin_upload(&self) -> Result<Upload> {
+    /// Starts an upload of a blob whose digest is not known yet. `held` keeps gc away from what it becomes.
+    pub fn begin_upload(&self, held: &Arc<Shared>) -> Result<Upload> {
         let id = fresh_id()?;
         let file = self.blobs.ingest_dir().create_file(format!("{UPLOAD}{id}"), 0o600)?;
         drop(file);
-        self.resume_upload(&id)
+        self.resume_upload(&id, held)
+    }
+
+    /// How many uploads were begun and not ended.
+    pub fn count_uploads(&self) -> Result<usize> {
+        let entries = self.blobs.ingest_dir().entries()?;
+        Ok(entries.iter().filter(|entry| entry.name.to_string_lossy().starts_with(UPLOAD)).count())
+    }
+
+    /// Whether the upload `id` was begun and not ended.
+    pub fn has_upload(&self, id: &str) -> Result<bool> {
+        Ok(self.blobs.ingest_dir().find(format!("{UPLOAD}{id}"))?.is_some())
     }
 
     /// Continues the upload `id`, whoever began it. `Busy` while another holds it.
-    pub fn resume_upload(&self, id: &str) -> Result<Upload> {
+    pub fn resume_upload(&self, id: &str, held: &Arc<Shared>) -> Result<Upload> {
         let missing = || Error::new(ErrorKind::NotFound, format!("no upload {id:?}"));
         if id.is_empty() || !id.bytes().all(|b| b.is_ascii_hexdigit()) {
             return Err(missing());
@@ -50,7 +62,6 @@ impl Store {
         if ingest.find(&name)?.is_none() {
             return Err(missing());
         }
-        let shared = self.share()?;
         let mut file = ingest.open_or_create_file(&name, 0o600)?;
         match file.try_lock() {
             Ok(()) => {}
@@ -61,7 +72,14 @@ impl Store {
         }
         let mut hasher = Hasher::new(Algorithm::Sha256);
         let len = rehash(&mut file, &mut hasher)?;
-        Ok(Upload { id: id.to_owned(), len, file, blobs: self.blobs.try_clone()?, hasher, _shared: shared })
+        Ok(Upload {
+            id: id.to_owned(),
+            len,
+            file,
+            blobs: self.blobs.try_clone()?,
+            hasher,
+            _held: held.clone(),
+        })
     }
 }
 

@@ -8,9 +8,12 @@ use crate::answer::{Answer, Refusal, Reply};
 use crate::body::{Payload, blocking};
 
 pub(super) async fn get(call: Call, name: String, digest: Digest) -> Result<Answer, Refusal> {
-    let storage = call.storage.clone();
+    let (storage, behind) = (call.storage.clone(), call.behind.clone());
     let wanted = digest.clone();
     let found = blocking(move || {
+        if let Some(behind) = behind {
+            behind.bring_blob(&storage, &name, &wanted)?;
+        }
         Ok(if storage.sees_blob(&name, &wanted)? { storage.open_blob(&wanted)? } else { None })
     })
     .await?;

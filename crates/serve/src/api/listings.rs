@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use super::Call;
 use crate::answer::{Answer, Refusal, Reply};
+use crate::auth::Action;
 use crate::body::blocking;
 use crate::route::query_value;
 
@@ -24,7 +25,8 @@ struct Catalog {
 pub(super) async fn catalog(call: Call) -> Result<Answer, Refusal> {
     blocking(move || {
         let names = call.storage.names()?;
-        let page = Page::of(&call.query, names.repositories())?;
+        let readable = names.repositories().filter(|name| call.caller.has_right(Action::Pull, name));
+        let page = Page::of(&call.query, readable)?;
         Ok(page.reply("/v2/_catalog").json(&Catalog { repositories: page.items }))
     })
     .await
@@ -32,6 +34,13 @@ pub(super) async fn catalog(call: Call) -> Result<Answer, Refusal> {
 
 pub(super) async fn tags(call: Call, name: String) -> Result<Answer, Refusal> {
     blocking(move || {
+        if let Some(behind) = &call.behind
+            && let Some(tags) = behind.tags(&name)?
+        {
+            let page = Page::of(&call.query, tags.iter().map(String::as_str))?;
+            let reply = page.reply(&format!("/v2/{name}/tags/list"));
+            return Ok(reply.json(&TagList { name, tags: page.items }));
+        }
         let names = call.storage.names()?;
         if !names.has_repository(&name) {
             return Err(Refusal::new(404, "NAME_UNKNOWN", "there is no such repository"));

@@ -13,8 +13,11 @@ use crate::route::{Target, query_values};
 use crate::storage::{Entry, Facts, facts_of};
 
 pub(super) async fn get(call: Call, name: String, target: Target) -> Result<Answer, Refusal> {
-    let storage = call.storage.clone();
+    let (storage, behind) = (call.storage.clone(), call.behind.clone());
     let (descriptor, file) = blocking(move || {
+        if let Some(behind) = behind {
+            behind.bring_manifest(&storage, &name, &target)?;
+        }
         let names = storage.names()?;
         let found = match &target {
             Target::Tag(tag) => names.tag(&name, tag).cloned(),
@@ -58,9 +61,10 @@ pub(super) async fn put(call: Call, name: String, target: Target, body: Incoming
         reply = reply.header("oci-tag", tags.join(", "));
     }
     blocking(move || {
+        let _no_gc = call.storage.changing();
         for blob in &facts.blobs {
-            if !call.storage.sees_blob(&name, blob)? {
-                let what = format!("blob {blob} is not known in this repository: push it first");
+            if !call.storage.sees_blob(&name, &blob.digest)? {
+                let what = format!("blob {} is not known in this repository: push it first", blob.digest);
                 return Err(Refusal::new(400, "MANIFEST_BLOB_UNKNOWN", what));
             }
         }

@@ -9,21 +9,39 @@ mod uploads;
 use std::sync::Arc;
 
 use hyper::body::Incoming;
-use hyper::{HeaderMap, Method, Request};
+use hyper::http::request::Parts;
+use hyper::{HeaderMap, Method};
 
 use crate::answer::{Answer, Refusal, Reply};
+use crate::auth::Caller;
+use crate::options::Limits;
 use crate::route::Route;
 use crate::storage::Storage;
+use crate::upstream::Behind;
 
 /// What every handler gets.
 pub(crate) struct Call {
-    pub(crate) storage: Arc<Storage>,
-    pub(crate) method: Method,
-    pub(crate) query: String,
-    pub(crate) headers: HeaderMap,
+    storage: Arc<Storage>,
+    caller: Caller,
+    limits: Limits,
+    behind: Option<Arc<Behind>>,
+    method: Method,
+    query: String,
+    headers: HeaderMap,
 }
 
 impl Call {
+    pub(crate) fn of(
+        head: Parts,
+        storage: Arc<Storage>,
+        caller: Caller,
+        limits: Limits,
+        behind: Option<Arc<Behind>>,
+    ) -> Self {
+        let query = head.uri.query().unwrap_or_default().to_owned();
+        Self { storage, caller, limits, behind, method: head.method, query, headers: head.headers }
+    }
+
     /// A header's value, where it is text.
     fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
@@ -34,20 +52,8 @@ impl Call {
     }
 }
 
-/// Answers a request.
-pub(crate) async fn answer(
-    storage: Arc<Storage>,
-    read_only: bool,
-    request: Request<Incoming>,
-) -> Result<Answer, Refusal> {
-    let (parts, body) = request.into_parts();
-    let route = Route::parse(parts.uri.path())?;
-    let query = parts.uri.query().unwrap_or_default().to_owned();
-    let call = Call { storage, method: parts.method, query, headers: parts.headers };
-    let reads = matches!(call.method, Method::GET | Method::HEAD);
-    if read_only && !reads {
-        return Err(Refusal::new(405, "UNSUPPORTED", "this registry is read-only"));
-    }
+/// Answers a request that has been let in.
+pub(crate) async fn answer(call: Call, route: Route, body: Incoming) -> Result<Answer, Refusal> {
     match (route, call.method.as_str()) {
         (Route::Base, "GET" | "HEAD") => {
             Ok(Reply::new(200).header("content-type", "application/json").bytes("{}"))

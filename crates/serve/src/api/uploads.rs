@@ -8,11 +8,12 @@ use conex_spec::Digest;
 use hyper::body::Incoming;
 
 use super::Call;
-use crate::ErrorKind;
 use crate::answer::{Answer, Refusal, Reply};
+use crate::auth::Action;
 use crate::body::{append, blocking};
 use crate::route::{checked, parse_digest, query_value};
 use crate::storage::Storage;
+use crate::{Error, ErrorKind};
 
 /// `POST`: begins a session, mounts, or takes the whole blob at once.
 pub(super) async fn begin(call: Call, name: String, body: Incoming) -> Result<Answer, Refusal> {
@@ -29,14 +30,15 @@ pub(super) async fn begin(call: Call, name: String, body: Incoming) -> Result<An
     {
         return Err(Refusal::new(400, "DIGEST_INVALID", format!("algorithm {other:?} is not supported")));
     }
-    let storage = call.storage.clone();
-    let upload = blocking(move || Ok(storage.uploads.begin()?)).await?;
+    let (storage, limits) = (call.storage.clone(), call.limits);
+    let upload = blocking(move || storage.uploads.begin(limits.uploads).map_err(too_many)).await?;
+    let most = limits.blob;
     let Some(digest) = whole else {
         let reply = progress(202, &name, &upload);
         call.storage.uploads.put_back(upload);
         return Ok(reply);
     };
-    let (upload, received) = append(body, upload).await;
+    let (upload, received) = append(body, upload, most).await;
     let upload = upload.ok_or_else(lost)?;
     if let Err(refusal) = received {
         // Nobody knows this session: it cannot be resumed.
@@ -46,9 +48,18 @@ pub(super) async fn begin(call: Call, name: String, body: Incoming) -> Result<An
     finish(call.storage, upload, name, digest).await
 }
 
+/// From a repository that the caller may read; without a name, from any: then he must be one who may read all.
 async fn mount(call: &Call, name: &str, digest: &Digest, from: Option<String>) -> Result<bool, Refusal> {
+    let readable = match &from {
+        Some(from) => call.caller.may(Action::Pull, from),
+        None => call.caller.may_read_all(),
+    };
+    if !readable {
+        return Ok(false);
+    }
     let (storage, name, digest) = (call.storage.clone(), name.to_owned(), digest.clone());
     blocking(move || {
+        let _no_gc = storage.changing();
         let seen = match from {
             Some(from) => storage.sees_blob(&from, &digest)?,
             None => storage.open_blob(&digest)?.is_some(),
@@ -70,9 +81,10 @@ pub(super) async fn status(call: Call, name: String, id: String) -> Result<Answe
 
 /// `PATCH`: one chunk, in order; or a stream without `Content-Range`.
 pub(super) async fn patch(call: Call, name: String, id: String, body: Incoming) -> Result<Answer, Refusal> {
+    let most = call.limits.blob;
     let upload = take(&call.storage, id).await?;
     let upload = check_order(&call, &name, upload)?;
-    let (upload, received) = append(body, upload).await;
+    let (upload, received) = append(body, upload, most).await;
     let upload = upload.ok_or_else(lost)?;
     let reply = progress(202, &name, &upload);
     call.storage.uploads.put_back(upload);
@@ -84,9 +96,10 @@ pub(super) async fn close(call: Call, name: String, id: String, body: Incoming) 
     let digest = query_value(&call.query, "digest")
         .ok_or_else(|| Refusal::new(400, "DIGEST_INVALID", "the query has no digest"))?;
     let digest = parse_digest(&digest)?;
+    let most = call.limits.blob;
     let upload = take(&call.storage, id).await?;
     let upload = check_order(&call, &name, upload)?;
-    let (upload, received) = append(body, upload).await;
+    let (upload, received) = append(body, upload, most).await;
     let upload = upload.ok_or_else(lost)?;
     if let Err(refusal) = received {
         call.storage.uploads.put_back(upload);
@@ -99,6 +112,15 @@ pub(super) async fn cancel(call: Call, id: String) -> Result<Answer, Refusal> {
     let upload = take(&call.storage, id).await?;
     blocking(move || Ok(upload.cancel()?)).await?;
     Ok(Reply::new(204).empty())
+}
+
+fn too_many(error: Error) -> Refusal {
+    match error.kind() {
+        ErrorKind::Busy => {
+            Refusal::new(429, "TOOMANYREQUESTS", error.to_string()).header("retry-after", "10")
+        }
+        _ => error.into(),
+    }
 }
 
 async fn take(storage: &Arc<Storage>, id: String) -> Result<Upload, Refusal> {

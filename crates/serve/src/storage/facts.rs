@@ -40,7 +40,7 @@ pub(crate) struct Facts {
     /// As the referrers API shows it: the manifest's own, else its configuration's media type.
     pub(crate) artifact_type: Option<String>,
     /// Configuration and layers that the registry itself must hold.
-    pub(crate) blobs: Vec<Digest>,
+    pub(crate) blobs: Vec<Descriptor>,
     pub(crate) manifests: Vec<Descriptor>,
     pub(crate) subject: Option<Digest>,
     pub(crate) annotations: BTreeMap<String, String>,
@@ -60,8 +60,8 @@ pub(crate) fn facts_of(bytes: &[u8]) -> std::result::Result<Facts, String> {
     let needed =
         |blob: &Descriptor| !(blob.urls.iter().any(|url| !url.is_empty()) && is_elsewhere(&blob.media_type));
     let layers = parts.layers.unwrap_or_default();
-    let blobs =
-        parts.config.iter().chain(&layers).filter(|blob| needed(blob)).map(|blob| blob.digest.clone());
+    let slim = |blob: &Descriptor| Descriptor::new(&*blob.media_type, blob.digest.clone(), blob.size);
+    let blobs = parts.config.iter().chain(&layers).filter(|blob| needed(blob)).map(slim);
     Ok(Facts {
         media_type: parts.media_type.filter(|text| !text.is_empty()),
         artifact_type,

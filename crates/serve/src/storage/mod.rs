@@ -12,6 +12,7 @@
 //! A repository sees a blob that was uploaded or mounted to it, and all that an image which came into the store by
 //! another way than a push refers to.
 
+mod collect;
 mod facts;
 mod names;
 mod uploads;
@@ -19,11 +20,12 @@ mod uploads;
 use std::collections::{BTreeSet, HashSet};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+use std::time::SystemTime;
 
 use conex_image::Wrap;
-use conex_image::store::{Shared, Store, Upload};
-use conex_image::transfer::RawManifest;
+use conex_image::store::{Shared, Store, StoreSink, Upload};
+use conex_image::transfer::{RawManifest, Silent, Sink, Source};
 use conex_spec::Digest;
 use conex_spec::image::Descriptor;
 
@@ -43,22 +45,25 @@ pub(crate) struct Storage {
     facts: FactsCache,
     pub(crate) uploads: Uploads,
     /// Keeps `gc` of other processes away while this one may hold blobs that no name leads to yet.
-    _shared: Shared,
+    held: Arc<Shared>,
+    /// Held by whoever lets a repository see something, against this process' own `gc`.
+    changes: RwLock<()>,
 }
 
 impl Storage {
     pub(crate) fn open(root: &Path) -> Result<Self> {
         let store = Arc::new(Store::open(root)?);
-        let shared = store.share()?;
+        let held = Arc::new(store.share()?);
         let names = NamesCache::open(store.clone())?;
         let links = store.path().join("repositories");
         Ok(Self {
             links,
             names,
             facts: FactsCache::default(),
-            uploads: Uploads::of(store.clone()),
+            uploads: Uploads::of(store.clone(), held.clone()),
             store,
-            _shared: shared,
+            held,
+            changes: RwLock::default(),
         })
     }
 
@@ -75,19 +80,25 @@ impl Storage {
 
     /// Publishes a finished upload as a blob of repository `name`.
     pub(crate) fn publish(&self, upload: Upload, digest: &Digest, name: &str) -> Result<()> {
+        let _no_gc = self.changing();
         upload.finish(digest)?;
         self.link_blob(name, digest)
+    }
+
+    /// No gc of this process runs while it lives.
+    pub(crate) fn changing(&self) -> RwLockReadGuard<'_, ()> {
+        self.changes.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn link_path(&self, name: &str, digest: &Digest) -> PathBuf {
         self.links.join(name).join("_blobs").join(digest.algorithm().name()).join(digest.hex())
     }
 
-    /// Lets repository `name` see a blob.
+    /// Lets repository `name` see a blob, and notes that somebody reckons with it.
     pub(crate) fn link_blob(&self, name: &str, digest: &Digest) -> Result<()> {
         let path = self.link_path(name, digest);
-        if path.exists() {
-            return Ok(());
+        if let Ok(link) = File::options().write(true).open(&path) {
+            return link.set_modified(SystemTime::now()).wrap(|| path.display());
         }
         let directory = path.parent().expect("a link lies in a directory");
         let link = || {
@@ -139,9 +150,36 @@ impl Storage {
         None
     }
 
+    /// A blob that a manifest of repository `name` names, be it here or not; and that manifest.
+    pub(crate) fn find_needed(
+        &self,
+        name: &str,
+        digest: &Digest,
+    ) -> Result<Option<(Descriptor, Descriptor)>> {
+        let names = self.names()?;
+        let needed = |manifest: &Descriptor| {
+            let facts = self.facts(manifest).ok()?;
+            let blob = facts.blobs.iter().find(|blob| blob.digest == *digest)?;
+            Some((manifest.clone(), blob.clone()))
+        };
+        Ok(names.entries(name).find_map(|(_, manifest)| needed(&manifest)))
+    }
+
+    /// Brings a blob from elsewhere to repository `name`, verified; goes on where an earlier attempt broke off.
+    pub(crate) fn bring_blob(&self, name: &str, blob: &Descriptor, from: &dyn Source) -> Result<()> {
+        StoreSink::new(self.store.clone(), name)?.without_unpacking().put_blob(blob, from, &Silent)?;
+        let _no_gc = self.changing();
+        self.link_blob(name, &blob.digest)
+    }
+
+    /// A small blob of repository `name`.
+    pub(crate) fn read_small(&self, blob: &Descriptor) -> Result<Vec<u8>> {
+        self.store.read_blob(blob)
+    }
+
     /// Whether a manifest names `digest` as one of its blobs.
     fn needs(&self, manifest: &Descriptor, digest: &Digest) -> bool {
-        self.facts(manifest).is_ok_and(|facts| facts.blobs.contains(digest))
+        self.facts(manifest).is_ok_and(|facts| facts.blobs.iter().any(|blob| blob.digest == *digest))
     }
 
     /// The manifest `digest` as repository `name` knows it.
