@@ -75,6 +75,7 @@ const PROMISES: [Promise; 5] = [
         ],
         words: &["fs::write(", "File::create(", ".create(true)", ".truncate(true)"],
         except: &[
+            ("crates/build/src/execute/cache.rs", "an empty file to lock"),
             ("crates/engine/src/container/directory.rs", "an empty file to lock"),
             (
                 "crates/engine/src/container/host_files.rs",
