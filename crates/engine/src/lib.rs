@@ -20,6 +20,7 @@ pub mod overlay;
 pub mod policy;
 pub mod runtime;
 mod seccomp;
+pub mod signature;
 pub mod system;
 pub mod terminal;
 pub mod transport;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use conex_engine::images::verify::sha256;
-use conex_engine::policy::{Claim, Gpg};
+use conex_engine::signature::{Claim, Gpg, Kind};
 
 use crate::error::{CommandError, CommandResult, Context as _};
 use crate::output;
@@ -51,7 +51,7 @@ pub(crate) fn sign(args: &SignArgs) -> CommandResult {
     let manifest = read("Error reading", &args.manifest)?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     let creator = concat!("conex ", env!("CARGO_PKG_VERSION"));
-    let claim = Claim::new(&args.docker_reference, &sha256(&manifest), creator, now);
+    let claim = Claim::new(Kind::Simple, &args.docker_reference, &sha256(&manifest), creator, now);
     claim.reference().context(|| "Error creating signature")?;
     let passphrase = args.passphrase_file.as_deref();
     let signature = Gpg::own()
@@ -73,7 +73,7 @@ pub(crate) fn verify(args: &VerifyArgs) -> CommandResult {
             let by = signed.fingerprints.join(" of ");
             return Err(CommandError::tool(format!("it is by {by}, not by {wanted}")));
         }
-        let claim = Claim::parse(&signed.content)?;
+        let claim = Claim::parse(Kind::Simple, &signed.content)?;
         let digest = sha256(&manifest);
         if *claim.digest() != digest {
             let message = format!("it is for digest {}, the manifest is {digest}", claim.digest());

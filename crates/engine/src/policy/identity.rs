@@ -71,8 +71,9 @@ fn is_exact(signed: &Reference, asked: &Reference) -> bool {
 }
 
 fn repo_digest_or_exact(signed: &Reference, asked: &Reference) -> bool {
+    let says_version = signed.tag.is_some() || signed.digest.is_some();
     match asked.digest {
-        Some(_) => signed.repository() == asked.repository(),
+        Some(_) => says_version && signed.repository() == asked.repository(),
         None => is_exact(signed, asked),
     }
 }
@@ -109,6 +110,8 @@ mod tests {
             (r#"{"type": "matchExact"}"#, "q.io/a:latest", "q.io/a", true),
             (r#"{"type": "matchRepoDigestOrExact"}"#, "q.io/a:1", &by_digest, true),
             (r#"{"type": "matchRepoDigestOrExact"}"#, "q.io/b:1", &by_digest, false),
+            (r#"{"type": "matchRepoDigestOrExact"}"#, "q.io/a", &by_digest, false),
+            (r#"{"type": "matchRepository"}"#, "q.io/a", "q.io/a:2", true),
             (r#"{"type": "matchRepoDigestOrExact"}"#, "q.io/a:1", "q.io/a:2", false),
             (r#"{"type": "matchRepository"}"#, "q.io/a:1", "q.io/a:2", true),
             (r#"{"type": "matchRepository"}"#, "q.io/ab:1", "q.io/a:1", false),

@@ -7,28 +7,28 @@
 //! Parsing is strict: what is not understood rejects the whole file, for a requirement that is overlooked would be one
 //! that is not enforced. The decision is made on the very bytes that are then copied: [`Guarded`].
 
-mod claim;
-mod gpg;
 mod guard;
 mod identity;
+mod requirement;
 mod trust;
+mod verdict;
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use conex_image::containers_storage::StorageName;
 use conex_image::manifest::parse_strictly;
-use conex_spec::distribution::Reference;
+use conex_registry::config::reference_scopes;
 use serde::Deserialize;
 
 use crate::transport::Location;
 use crate::{Result, Wrap as _};
 
-pub use claim::Claim;
-pub use gpg::{Gpg, Keyring, Signed};
-pub use guard::{Guarded, Signatures};
+pub use guard::Guarded;
 pub use identity::SignedIdentity;
+pub use requirement::{Keys, Requirement};
 pub use trust::{Trust, TrustFiles};
+pub use verdict::{Signers, Subject, sigstore_claim};
 
 /// A policy file.
 #[derive(Clone, Debug, Deserialize)]
@@ -52,36 +52,13 @@ impl TryFrom<Vec<Requirement>> for Requirements {
     }
 }
 
-/// What must hold.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(tag = "type", rename_all = "camelCase", rename_all_fields = "camelCase", deny_unknown_fields)]
-pub enum Requirement {
-    /// Always holds.
-    InsecureAcceptAnything {},
-    /// Never holds.
-    Reject {},
-    /// A signature by one of these OpenPGP keys, for this image.
-    SignedBy {
-        /// What kind of keys.
-        key_type: KeyType,
-        /// A file with keys.
-        key_path: Option<String>,
-        /// Several such files.
-        key_paths: Option<Vec<String>>,
-        /// The keys themselves, in base64.
-        key_data: Option<String>,
-        /// What the signature must say about the image.
-        #[serde(default)]
-        signed_identity: SignedIdentity,
-    },
-}
-
-/// `keyType`
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-pub enum KeyType {
-    /// OpenPGP.
-    #[serde(rename = "GPGKeys")]
-    GpgKeys,
+/// The requirements for a place, and where the policy says them.
+#[derive(Clone, Debug)]
+pub struct Rule<'a> {
+    /// What must hold.
+    pub requirements: &'a Requirements,
+    /// `transports › docker › "quay.io"`, or `default`.
+    pub place: String,
 }
 
 impl Policy {
@@ -91,11 +68,16 @@ impl Policy {
     }
 
     /// What must hold for images at `location`. `None`: it is conex' own store, whose images were let in before.
-    pub fn requirements(&self, location: &Location) -> Option<&Requirements> {
+    pub fn rule(&self, location: &Location) -> Option<Rule<'_>> {
         let (transport, scopes) = scopes(location)?;
         let own = self.transports.get(transport);
-        let found = own.and_then(|own| scopes.iter().find_map(|scope| own.get(scope)));
-        Some(found.unwrap_or(&self.default))
+        let found = own.and_then(|own| {
+            scopes.iter().find_map(|scope| {
+                let place = format!("transports › {transport} › {scope:?}");
+                own.get(scope).map(|requirements| Rule { requirements, place })
+            })
+        });
+        Some(found.unwrap_or_else(|| Rule { requirements: &self.default, place: "default".to_owned() }))
     }
 }
 
@@ -118,23 +100,6 @@ fn scopes(location: &Location) -> Option<(&'static str, Vec<String>)> {
     };
     scopes.push(String::new());
     Some((transport, scopes))
-}
-
-/// `host/a/b:tag`, `host/a/b`, `host/a`, `host`, `*.domain`, …
-pub(crate) fn reference_scopes(reference: &Reference) -> Vec<String> {
-    let repository = reference.repository();
-    let whole = match &reference.digest {
-        Some(digest) => format!("{repository}@{digest}"),
-        None => format!("{repository}:{}", reference.tag_or_latest().unwrap_or("latest")),
-    };
-    let parents = std::iter::successors(Some(repository.as_str()), |path| Some(path.rsplit_once('/')?.0));
-    let mut scopes: Vec<String> = std::iter::once(whole).chain(parents.map(str::to_owned)).collect();
-    let mut domain = reference.host.as_str();
-    while let Some((_, rest)) = domain.split_once('.') {
-        scopes.push(format!("*.{rest}"));
-        domain = rest;
-    }
-    scopes
 }
 
 /// `[overlay@root]host/a/b:tag`, … `[overlay@root]host`, `[overlay@root]`, `[root]`. Without a root, which only the
@@ -163,7 +128,7 @@ mod tests {
 
     fn is_rejected(policy: &Policy, place: &str) -> bool {
         let location = Location::parse(place, false).unwrap();
-        policy.requirements(&location).is_some_and(|list| matches!(list.0[..], [Requirement::Reject {}]))
+        policy.rule(&location).is_some_and(|rule| matches!(rule.requirements.0[..], [Requirement::Reject]))
     }
 
     #[test]
@@ -199,6 +164,18 @@ mod tests {
     }
 
     #[test]
+    fn what_nobody_here_asks_never_holds() {
+        for text in [
+            r#"{"default": [{"type": "sigstoreSigned", "fulcio": {"caPath": "/c"}, "rekorPublicKeyPath": "/r"}]}"#,
+            r#"{"default": [{"type": "sigstoreSigned", "keyPath": "/k", "rekorPublicKeyPath": "/r"}]}"#,
+            r#"{"default": [{"type": "sigstoreSigned", "pki": {"caRootsPath": "/c"}}]}"#,
+        ] {
+            let policy = Policy::parse(text).unwrap();
+            assert!(matches!(policy.default.0[..], [Requirement::Vouched { .. }]), "{text}");
+        }
+    }
+
+    #[test]
     fn what_is_not_understood_rejects_the_file() {
         for text in [
             "{}",
@@ -208,6 +185,13 @@ mod tests {
             r#"{"default": [{"type": "unheardOf"}]}"#,
             r#"{"default": [{"type": "reject"}], "other": 1}"#,
             r#"{"default": [{"type": "signedBy", "keyType": "X509", "keyPath": "/k"}]}"#,
+            r#"{"default": [{"type": "signedBy", "keyType": "GPGKeys"}]}"#,
+            r#"{"default": [{"type": "signedBy", "keyType": "GPGKeys", "keyPath": "/k", "keyData": "aa"}]}"#,
+            r#"{"default": [{"type": "sigstoreSigned"}]}"#,
+            r#"{"default": [{"type": "sigstoreSigned", "keyPaths": []}]}"#,
+            r#"{"default": [{"type": "sigstoreSigned", "keyData": "?"}]}"#,
+            r#"{"default": [{"type": "sigstoreSigned", "keyPath": "/k", "keyDatas": ["aa=="]}]}"#,
+            r#"{"default": [{"type": "sigstoreSigned", "keyPath": "/k", "keyType": "GPGKeys"}]}"#,
         ] {
             assert!(Policy::parse(text).is_err(), "{text}");
         }

@@ -21,5 +21,5 @@ pub use auth_change::AuthChange;
 pub use auth_file::AuthFile;
 pub use certificates::HostCertificates;
 pub use credential_helper::CredentialHelper;
-pub use lookasides::Lookasides;
+pub use lookasides::{Lookasides, Purpose, reference_scopes};
 pub use registries::{AUTH_FILES, Endpoint, PullFrom, Registries, ShortNameMode};

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What a simple signature signs (containers/image: docs/containers-signature.5).
+//! What is signed about an image (containers-signature(5); cosign: specs/SIGNATURE_SPEC.md).
 //!
 //! ```json
 //! {"critical": {"identity": {"docker-reference": "quay.io/org/app:1"},
 //!               "image":    {"docker-manifest-digest": "sha256:…"},
-//!               "type":     "atomic container signature"},
+//!               "type":     "atomic container signature", or "cosign container image signature"},
 //!  "optional": {"creator": "conex 0.1.0", "timestamp": 1700000000}}
 //! ```
 
@@ -16,14 +16,23 @@ use serde_json::Value;
 
 use crate::{Error, ErrorKind, Result, Wrap as _};
 
-const KIND: &str = "atomic container signature";
+/// Who makes such signatures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Kind {
+    /// By OpenPGP.
+    #[serde(rename = "atomic container signature")]
+    Simple,
+    /// As cosign does.
+    #[serde(rename = "cosign container image signature")]
+    Sigstore,
+}
 
 /// Read from a signature that has been verified, or to be signed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Claim {
     critical: Critical,
-    optional: Option<Value>,
+    optional: Value,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,7 +41,7 @@ struct Critical {
     identity: Identity,
     image: Image,
     #[serde(rename = "type")]
-    kind: String,
+    kind: Kind,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,21 +58,34 @@ struct Image {
 
 impl Claim {
     /// That the manifest with this digest is `reference`. `timestamp` is in seconds since 1970.
-    pub fn new(reference: &str, digest: &Digest, creator: &str, timestamp: u64) -> Self {
+    pub fn new(kind: Kind, reference: &str, digest: &Digest, creator: &str, timestamp: u64) -> Self {
         let identity = Identity { docker_reference: reference.to_owned() };
         let image = Image { docker_manifest_digest: digest.clone() };
         Self {
-            critical: Critical { identity, image, kind: KIND.to_owned() },
-            optional: Some(serde_json::json!({ "creator": creator, "timestamp": timestamp })),
+            critical: Critical { identity, image, kind },
+            optional: serde_json::json!({ "creator": creator, "timestamp": timestamp }),
         }
     }
 
-    /// Reads what was signed.
-    pub fn parse(bytes: &[u8]) -> Result<Self> {
+    /// Reads what was signed by one who makes this kind.
+    pub fn parse(kind: Kind, bytes: &[u8]) -> Result<Self> {
         let claim: Self = parse_strictly(bytes).wrap(|| "what is signed")?;
-        if claim.critical.kind != KIND {
-            let message = format!("what is signed is a {:?}, not a {KIND:?}", claim.critical.kind);
-            return Err(Error::new(ErrorKind::Invalid, message));
+        let invalid = |what: &str| Err(Error::new(ErrorKind::Invalid, format!("what is signed {what}")));
+        if claim.critical.kind != kind {
+            return invalid("has the type of another kind of signatures");
+        }
+        match &claim.optional {
+            // cosign, where nobody asked for annotations.
+            Value::Null if kind == Kind::Sigstore => {}
+            Value::Object(said) => {
+                let whole = |value: &Value| value.as_f64().is_some_and(|number| number.fract() == 0.0);
+                if !said.get("creator").is_none_or(Value::is_string)
+                    || !said.get("timestamp").is_none_or(whole)
+                {
+                    return invalid("has a creator or a timestamp of the wrong type");
+                }
+            }
+            _ => return invalid("has no object where \"optional\" is"),
         }
         Ok(claim)
     }
