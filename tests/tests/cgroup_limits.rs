@@ -158,6 +158,52 @@ fn root_a_container_owns_its_cgroup_where_it_may_write_to_it() {
     sandbox.finish();
 }
 
+/// With CLONE_INTO_CGROUP, behind a mount of cgroup v2 alone: nobody is moved there by a write, and who comes in enters
+/// the namespaces by one setns.
+#[test]
+fn root_processes_are_born_in_their_cgroup() {
+    needs!(require::root());
+    let strace = needs!(require::program("strace"));
+    let sandbox = Sandbox::new();
+    let id = sandbox.id("born");
+    let mut bundle = needs!(Bundle::create(&sandbox.work(), &["true"]));
+    bundle.change(|config| config["linux"]["cgroupsPath"] = format!("/{id}").into());
+    let alone = |before: &[&str], words: &[&str]| {
+        let script = "umount -R /sys/fs/cgroup && mount -t cgroup2 none /sys/fs/cgroup && exec \"$@\"";
+        let runtime = sandbox.runtime(words);
+        let mut command = sandbox.command("unshare");
+        command.args(["--mount", "--propagation", "private", "sh", "-c", script, "sh"]).args(before);
+        command.arg(runtime.get_program()).args(runtime.get_args()).current_dir(&bundle.path).run().success();
+    };
+    let traced = |words: &[&str]| {
+        let (calls, strace) = (sandbox.path("calls"), strace.to_str().unwrap());
+        let trace = ["-f", "-e", "trace=clone3,setns,open,openat,openat2,creat", "-o"];
+        alone(&[&[strace][..], &trace, &[calls.to_str().unwrap()]].concat(), words);
+        std::fs::read_to_string(calls).unwrap()
+    };
+    // How many lines have all of these words.
+    let count = |calls: &str, words: &[&str]| {
+        calls.lines().filter(|line| words.iter().all(|word| line.contains(word))).count()
+    };
+    let moves = |calls: &str| {
+        let writing = ["O_WRONLY", "O_RDWR", "creat("];
+        writing.iter().map(|flag| count(calls, &["cgroup.procs", flag])).sum::<usize>()
+    };
+    let run = traced(&["run", &id]);
+    assert_eq!(count(&run, &[" clone3({", "CLONE_INTO_CGROUP"]), 1, "{run}");
+    assert_eq!(moves(&run), 0, "{run}");
+
+    bundle.config["process"]["args"] = json!(["sleep", "1000"]);
+    bundle.write();
+    alone(&[], &["run", "--detach", &id]);
+    let exec = traced(&["exec", &id, "true"]);
+    assert_eq!(count(&exec, &[" clone3({", "CLONE_INTO_CGROUP"]), 1, "{exec}");
+    assert_eq!(count(&exec, &[" setns("]), 1, "{exec}");
+    assert_eq!(moves(&exec), 0, "{exec}");
+    alone(&[], &["delete", "--force", &id]);
+    sandbox.finish();
+}
+
 #[test]
 fn root_limits_stand_in_the_kernels_files() {
     needs!(require::root());

@@ -349,7 +349,10 @@ fn root_signals_reach_the_container_in_the_foreground() {
 #[test]
 fn unknown_words_are_refused_and_help_needs_nothing() {
     let sandbox = Sandbox::new();
-    sandbox.runtime(["frobnicate"]).run().exits(1).says("frobnicate");
+    for (name, status) in [("runc", 3), ("crun", 1)] {
+        let program = sandbox.programs().join(name);
+        sandbox.command(program).arg("frobnicate").run().exits(status).says("frobnicate");
+    }
     sandbox.runtime(["run", "--frobnicate", "x"]).run().exits(1).says("--frobnicate");
     sandbox.runtime(["state"]).run().exits(1).says("state");
     for id in ["../x", "a/b", "", ".", ".."] {

@@ -75,7 +75,7 @@ fn every_verb_explains_itself_and_wrong_words_are_told() {
     sandbox.runtime(["kill"]).run().exits(1).says("requires a minimum of 1 argument(s)");
     sandbox.runtime(["kill", "a", "TERM", "b"]).run().exits(1).says("requires a maximum of 2 argument(s)");
     sandbox.runtime(["exec"]).run().exits(1).says("requires a minimum of 1 argument(s)");
-    sandbox.runtime(["frobnicate"]).run().exits(1).says("no such command");
+    sandbox.runtime(["frobnicate"]).run().exits(3).says("no such command");
     sandbox
         .runtime(["state", "--colour", "a"])
         .run()

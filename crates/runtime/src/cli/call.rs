@@ -10,7 +10,7 @@ use super::log::{Destination, Level, Log};
 use super::verbs::{self, Verb};
 use super::{Runtime, default_root, print};
 use crate::cgroup::Driver;
-use crate::{Error, Result, Wrap, protect};
+use crate::{Error, ErrorKind, Result, Wrap, protect};
 
 pub(super) const GLOBAL: &[Flag] = &[
     option("root", "DIR", "where containers are recorded (default: /run/NAME, or $XDG_RUNTIME_DIR/NAME)"),
@@ -94,7 +94,8 @@ impl Call {
 }
 
 fn unknown(name: &str, word: &str) -> Error {
-    usage(format!("No help topic for '{word}': no such command (see {name} --help)"))
+    let what = format!("No help topic for '{word}': no such command (see {name} --help)");
+    Error::new(ErrorKind::NotFound, what)
 }
 
 /// A verb's own words.

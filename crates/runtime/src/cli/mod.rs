@@ -71,7 +71,8 @@ pub fn main(arguments: Vec<OsString>) -> i32 {
         Err(error) => {
             // Wrong usage: the log's place may be what could not be read.
             Log::default().error(&error);
-            1
+            // An unknown verb has a status of its own, but not crun's.
+            if error.kind() == ErrorKind::NotFound && name != "crun" { 3 } else { 1 }
         }
     }
 }
