@@ -101,3 +101,54 @@ fn root_a_killed_pull_leaves_a_whole_store() {
     drop(registry);
     sandbox.finish();
 }
+
+/// Bytes of blobs that the registry has sent since its log had `from` lines.
+fn bytes_sent(registry: &Registry, from: usize) -> u64 {
+    let log = registry.output();
+    let gets = log.lines().skip(from).filter(|line| line.contains("\"GET /v2/") && line.contains("/blobs/"));
+    gets.filter_map(|line| line.split("HTTP/1.1\" ").nth(1)?.split(' ').nth(1)?.parse::<u64>().ok()).sum()
+}
+
+#[test]
+fn root_a_killed_pull_goes_on_where_it_stood() {
+    needs!(require::root());
+    let strace = needs!(require::program("strace"));
+    let sandbox = Sandbox::new();
+    let registry = needs!(Registry::debian(&sandbox));
+    sandbox.map_registries(&[], &registry.address);
+    let mut state: u32 = 1;
+    let noise: Vec<u8> = std::iter::repeat_with(|| {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        state.to_le_bytes()[3]
+    })
+    .take(24 << 20)
+    .collect();
+    let image = Image::new(vec![Layer::new(&[tar::file("noise", noise)])]);
+    let size = image.blob_bytes();
+    sandbox.layout("pushed").add("app", &image);
+    let name = format!("{}/app:latest", registry.address);
+    sandbox.conex(["copy", "--quiet", "oci:pushed:app", &format!("docker://{name}")]).run().success();
+
+    let mut resumed = 0;
+    for n in [40, 90, 140] {
+        let pull = sandbox.conex(["pull", "--quiet", &name]);
+        assert!(killed_at(&sandbox, &strace, &pull, "write", n), "not killed at write {n}");
+        let partial = fs::read_dir(sandbox.store().join("ingest")).expect("was made by the pull");
+        let there: u64 = partial
+            .flatten()
+            .filter_map(|e| e.metadata().ok())
+            .filter(|m| m.is_file())
+            .map(|m| m.len())
+            .sum();
+        let before = registry.output().lines().count();
+        sandbox.conex(["pull", "--quiet", &name]).run().success();
+        let again = (bytes_sent(&registry, before) + there).saturating_sub(size);
+        assert!(again <= size / 20, "of {size} bytes {there} were there, and {again} came again");
+        resumed += u64::from(there > size / 20);
+        sandbox.conex(["system", "fsck"]).run().success();
+        sandbox.conex(["rmi", &name]).run().success();
+    }
+    assert!(resumed > 0, "nothing was ever there to build on");
+    drop(registry);
+    sandbox.finish();
+}

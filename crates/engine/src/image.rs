@@ -169,6 +169,7 @@ pub fn ensure(
 /// Every name in the store, in the store's order, then what has none. An image of many names is read once.
 pub fn list(engine: &Engine) -> Result<Vec<Listed>> {
     let store = engine.store()?;
+    let _shared = store.share()?;
     let platform = Platform::host();
     let mut known: HashMap<Digest, Option<Summary>> = HashMap::new();
     let (named, nameless): (Vec<_>, Vec<_>) =
@@ -197,8 +198,11 @@ pub fn find(engine: &Engine, text: &str) -> Result<Found> {
 
 /// The same for another platform, where the name is that of an index.
 pub fn find_for(engine: &Engine, text: &str, platform: &Platform) -> Result<Found> {
+    let store = engine.store()?;
+    // What a name leads to stays while it is looked at.
+    let _shared = store.share()?;
     let (name, descriptor) = find_name(engine, text)?;
-    let image = engine.store()?.image(&descriptor, platform).wrap(|| format!("image {name}"))?;
+    let image = store.image(&descriptor, platform).wrap(|| format!("image {name}"))?;
     Ok(Found { name, descriptor, image })
 }
 

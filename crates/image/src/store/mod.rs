@@ -238,6 +238,7 @@ impl Store {
 
     /// Forgets an image that has no name. The content stays until `gc`.
     pub fn forget(&self, digest: &Digest) -> Result<()> {
+        let _shared = self.share()?;
         index::update(&self.root, |index| {
             index.manifests.retain(|old| index::name_of(old).is_some() || old.digest != *digest);
             Ok(())
@@ -246,6 +247,7 @@ impl Store {
 
     /// Forgets `name`; says what it meant. The content stays until `gc`.
     pub fn untag(&self, name: &str) -> Result<Descriptor> {
+        let _shared = self.share()?;
         index::update(&self.root, |index| {
             let at = index.manifests.iter().position(|old| index::name_of(old) == Some(name));
             let missing = || Error::new(ErrorKind::NotFound, format!("no image {name} in the store"));
