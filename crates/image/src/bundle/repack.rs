@@ -13,7 +13,6 @@ use std::fs::File;
 use std::io::{BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-use conex_spec::Digest;
 use conex_spec::image::media_type::Compression;
 use conex_spec::image::{Descriptor, Platform};
 use conex_sys::path::{Dir, Time};
@@ -22,6 +21,7 @@ use super::changes::{Change, View, changes};
 use super::meta::{Meta, mtree_name};
 use super::mtree::{self, Node};
 use super::unpack::{ROOTFS, lock};
+use crate::layer::apply::Known;
 use crate::layer::pack::{self, Packer};
 use crate::layer::unlock::{Unlocked, open_path};
 use crate::layout::files;
@@ -194,8 +194,8 @@ fn refresh(dir: &Dir, tree: &Described, changes: &[Change], meta: Meta, walk: Ve
     Ok(dir.sync()?)
 }
 
-/// The digests of files that need not be read again.
-fn unchanged(was: &Node, changes: &[Change]) -> Result<HashMap<PathBuf, Digest>> {
+/// The files that need not be opened again.
+fn unchanged(was: &Node, changes: &[Change]) -> Result<HashMap<PathBuf, Known>> {
     let mut known = HashMap::new();
     collect(was, &mut PathBuf::new(), &mut known)?;
     for change in changes {
@@ -206,9 +206,10 @@ fn unchanged(was: &Node, changes: &[Change]) -> Result<HashMap<PathBuf, Digest>>
     Ok(known)
 }
 
-fn collect(node: &Node, path: &mut PathBuf, known: &mut HashMap<PathBuf, Digest>) -> Result<()> {
+fn collect(node: &Node, path: &mut PathBuf, known: &mut HashMap<PathBuf, Known>) -> Result<()> {
     if let Some(hex) = &node.facts.sha256 {
-        known.insert(path.clone(), format!("sha256:{hex}").parse()?);
+        let digest = format!("sha256:{hex}").parse()?;
+        known.insert(path.clone(), Known { digest, bare: node.facts.xattrs.is_empty() });
     }
     for (name, child) in &node.children {
         path.push::<&OsStr>(name);

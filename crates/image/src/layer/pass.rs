@@ -2,10 +2,10 @@
 //! One pass over a layer: bytes come in once and are hashed, kept, decompressed, hashed again and unpacked on the way.
 //!
 //! ```text
-//!  fetch (caller's thread) ──► decompress (thread) ──► diff_id + consume (thread)
-//!        bounded pipe              bounded pipe
+//!  fetch (caller's thread) ──► decompress (thread) ──► diff_id (thread) ──► consume (thread)
+//!                         bounded pipe          bounded pipe           bounded pipe
 //! ```
-//! Decompression takes longest, so nothing else is done there.
+//! Decompression takes longest where the layer is gzip, making files where it is zstd, so nothing else is done in either.
 //! Buffers go round: what was read is given back to be filled again, so memory is bounded and stays mapped.
 
 use std::io::{self, BufRead, Read};
@@ -139,23 +139,37 @@ impl io::Write for Writer {
 }
 
 impl Drain {
-    /// The digest of everything that was sent. Reads what is left: behind an archive's end there may be padding.
+    /// The digest of everything that was sent.
     pub(crate) fn finish(mut self) -> Result<Digest> {
+        self.skip_rest()?;
+        Ok(self.hasher.expect("made with a hasher").finish())
+    }
+
+    /// Reads what is left: behind an archive's end there may be padding.
+    fn skip_rest(&mut self) -> Result<()> {
         while !self.ended {
             let len = self.fill_buf()?.len();
             self.consume(len);
         }
-        Ok(self.hasher.expect("made with a hasher").finish())
+        Ok(())
+    }
+
+    fn next(&self) -> io::Result<Vec<u8>> {
+        self.full.recv().map_err(|_| io::Error::new(io::ErrorKind::BrokenPipe, "cut off"))
+    }
+
+    fn give_back(&self, used: Vec<u8>) {
+        // The writer may be through; then nobody fills it again.
+        let _ = self.empty.send(used);
     }
 }
 
 impl BufRead for Drain {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
         if self.at == self.current.len() && !self.ended {
-            let next = self.full.recv().map_err(|_| io::Error::new(io::ErrorKind::BrokenPipe, "cut off"))?;
+            let next = self.next()?;
             let used = std::mem::replace(&mut self.current, next);
-            // The writer may be through; then nobody fills it again.
-            let _ = self.empty.send(used);
+            self.give_back(used);
             self.at = 0;
             self.ended = self.current.is_empty();
             if let Some(hasher) = &mut self.hasher {
@@ -208,11 +222,14 @@ pub(crate) fn pass<T: Send>(
 ) -> Result<(DiffId, T)> {
     thread::scope(|scope| {
         let (mut stored, compressed) = pipe(None);
-        let (uncompressed, mut archive) = pipe(Some(Hasher::new(Algorithm::Sha256)));
+        let (uncompressed, unhashed) = pipe(None);
+        let (hashed, mut archive) = pipe(None);
         let decompressor = scope.spawn(move || decompress(compressed, uncompressed, size));
+        let hasher = scope.spawn(move || hash(&unhashed, hashed));
         let consumer = scope.spawn(move || {
             let consumed = consume(&mut archive)?;
-            Ok((DiffId(archive.finish()?), consumed))
+            archive.skip_rest()?;
+            Ok(consumed)
         });
         let fetched = fetch(&mut stored);
         if fetched.is_ok() {
@@ -221,15 +238,38 @@ pub(crate) fn pass<T: Send>(
             drop(stored);
         }
         let decompressed = joined(decompressor);
-        let consumed = joined(consumer);
+        let diff_id = joined(hasher);
+        let consumed: Result<T> = joined(consumer);
         fetched?;
         decompressed?;
-        consumed
+        // Whoever stopped reading says why, not who was left with nobody to read.
+        let consumed = consumed?;
+        Ok((DiffId(diff_id?), consumed))
     })
 }
 
 fn joined<T>(thread: thread::ScopedJoinHandle<'_, T>) -> T {
     thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
+/// Hashes what passes until the end, or until the consumer stops.
+fn hash(from: &Drain, mut to: Feed) -> Result<Digest> {
+    let mut hasher = Hasher::new(Algorithm::Sha256);
+    loop {
+        let buffer = from.next()?;
+        let len = buffer.len();
+        if len == 0 {
+            to.end();
+            return Ok(hasher.finish());
+        }
+        hasher.update(&buffer);
+        to.send(buffer, len);
+        if to.is_stopped() {
+            return Err(Error::new(ErrorKind::Os, "nobody reads the layer"));
+        }
+        // What has been used goes back to who fills it.
+        to.empty.try_iter().for_each(|used| from.give_back(used));
+    }
 }
 
 /// Decompresses until the end, or until the consumer stops.

@@ -30,19 +30,24 @@ fn copy(of: impl AsFd) -> Result<File> {
 
 fn work(answers: &mut BufWriter<File>) -> Result<Answer> {
     process::set_parent_death_signal(Some(9))?;
+    process::set_umask(0);
     let mut jobs = copy(io::stdin())?;
     let job = message::receive(&mut jobs)?.ok_or_else(|| super::confused("nothing to do"))?;
     let Job { tree, below, options } = message::parse(&job)?;
     let base = confined().wrap(|| "confine the process that unpacks")?;
     let site = Site { base, tree, below };
-    let mut tree = site.begin(options)?;
+    let mut tree = site.begin(options)?.with_exact_modes();
     while let Some(size) = message::receive(&mut jobs)? {
         let size = size.try_into().map_err(|_| super::confused("a size"))?;
         let answer = layer(&mut tree, u64::from_le_bytes(size), &mut jobs)?;
         message::send_json(answers, &answer)?;
         answers.flush()?;
     }
-    describe(tree, &super::descend(&site.base, &site.tree)?, &mut Description(answers))?;
+    // Lines are short, frames need not be.
+    let mut description = BufWriter::with_capacity(64 << 10, Description(answers));
+    describe(tree, &super::descend(&site.base, &site.tree)?, &mut description)?;
+    description.flush()?;
+    drop(description);
     Ok(Answer::Finished)
 }
 

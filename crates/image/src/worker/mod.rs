@@ -125,9 +125,9 @@ impl Unpacking {
 
 fn describe(tree: Tree, dir: &Dir, description: &mut dyn Write) -> Result<()> {
     let wanted = tree.wants_digests();
-    let digests = tree.finish()?;
+    let known = tree.finish()?;
     if wanted {
-        mtree::write(dir, &digests, description)?;
+        mtree::write(dir, &known, description)?;
     }
     Ok(())
 }

@@ -12,12 +12,13 @@ use conex_spec::{Algorithm, Digest};
 use conex_sys::path::{Dir, FileType, Stat};
 
 use super::MAX_DEPTH;
+use crate::layer::apply::Known;
 use crate::layer::unlock;
 use crate::verify::Hasher;
 use crate::{Error, Result, Wrap};
 
-/// Describes the tree below `root`. Digests that are known spare reading those files.
-pub(crate) fn write(root: &Dir, known: &HashMap<PathBuf, Digest>, out: &mut dyn Write) -> Result<()> {
+/// Describes the tree below `root`. What is known of files spares reading them, or opening them at all.
+pub(crate) fn write(root: &Dir, known: &HashMap<PathBuf, Known>, out: &mut dyn Write) -> Result<()> {
     writeln!(out, "#      keywords: size,type,uid,gid,mode,link,nlink,tar_time,sha256digest,xattr")?;
     let mut walk = Walk { known, out };
     writeln!(walk.out, "\n# .\n/set type=file nlink=1 mode=0664 uid=0 gid=0")?;
@@ -29,7 +30,7 @@ pub(crate) fn write(root: &Dir, known: &HashMap<PathBuf, Digest>, out: &mut dyn 
 }
 
 struct Walk<'a> {
-    known: &'a HashMap<PathBuf, Digest>,
+    known: &'a HashMap<PathBuf, Known>,
     out: &'a mut dyn Write,
 }
 
@@ -66,13 +67,14 @@ impl Walk<'_> {
         let mut xattrs = Vec::new();
         match FileType::from_raw_mode(stat.st_mode) {
             FileType::RegularFile => {
-                let (file, _unlocked) = unlock::open_file(dir, name)?;
-                let digest = match self.known.get(&path.join(name)) {
-                    Some(digest) => digest.clone(),
-                    None => hash(&file)?,
-                };
-                extra = Some(format!("sha256digest={}", digest.hex()));
-                xattrs = open_xattrs(&file)?;
+                let known = self.known.get(&path.join(name));
+                let mut digest = known.map(|known| known.digest.clone());
+                if known.is_none_or(|known| !known.bare) {
+                    let (file, _unlocked) = unlock::open_file(dir, name)?;
+                    xattrs = open_xattrs(&file)?;
+                    digest = digest.map_or_else(|| hash(&file).map(Some), |known| Ok(Some(known)))?;
+                }
+                extra = digest.map(|digest| format!("sha256digest={}", digest.hex()));
             }
             FileType::Symlink => extra = Some(format!("link={}", encoded(dir.read_link(name)?.as_bytes()))),
             _ => {}
@@ -90,24 +92,42 @@ impl Walk<'_> {
         xattrs: &[String],
     ) -> Result<()> {
         let mut line = format!("{indent}{name} size={}", stat.st_size);
-        let kind = type_word(stat);
-        let mode = stat.st_mode & 0o7777;
-        let mode = if mode == 0 { "0".to_owned() } else { format!("0{mode:o}") };
-        let words = [
-            (kind != "file").then(|| format!("type={kind}")),
-            (stat.st_uid != 0).then(|| format!("uid={}", stat.st_uid)),
-            (stat.st_gid != 0).then(|| format!("gid={}", stat.st_gid)),
-            (mode != "0664").then(|| format!("mode={mode}")),
-            extra.as_ref().filter(|word| word.starts_with("link=")).cloned(),
-            (stat.st_nlink != 1).then(|| format!("nlink={}", stat.st_nlink)),
-            Some(format!("tar_time={}.000000000", stat.st_mtime)),
-            extra.filter(|word| !word.starts_with("link=")),
-        ];
-        for word in words.iter().flatten().chain(xattrs) {
+        let mut add = |word: std::fmt::Arguments<'_>| {
             line.push(' ');
-            line.push_str(word);
+            // Writing to a string does not fail.
+            let _ = line.write_fmt(word);
+        };
+        let (kind, mode) = (type_word(stat), stat.st_mode & 0o7777);
+        if kind != "file" {
+            add(format_args!("type={kind}"));
         }
-        Ok(writeln!(self.out, "{line}")?)
+        if stat.st_uid != 0 {
+            add(format_args!("uid={}", stat.st_uid));
+        }
+        if stat.st_gid != 0 {
+            add(format_args!("gid={}", stat.st_gid));
+        }
+        match mode {
+            0 => add(format_args!("mode=0")),
+            0o664 => {}
+            _ => add(format_args!("mode=0{mode:o}")),
+        }
+        let (link, digest) = match extra {
+            Some(word) if word.starts_with("link=") => (Some(word), None),
+            other => (None, other),
+        };
+        if let Some(link) = link {
+            add(format_args!("{link}"));
+        }
+        if stat.st_nlink != 1 {
+            add(format_args!("nlink={}", stat.st_nlink));
+        }
+        add(format_args!("tar_time={}.000000000", stat.st_mtime));
+        for word in digest.iter().chain(xattrs) {
+            add(format_args!("{word}"));
+        }
+        line.push('\n');
+        Ok(self.out.write_all(line.as_bytes())?)
     }
 }
 

@@ -14,7 +14,7 @@ use conex_sys::Errno;
 use conex_sys::path::FileType;
 
 use super::resolve::file_type;
-use super::{Attributes, Below, Entry, Form, Kind, Parent, Tree, xattr};
+use super::{Attributes, Below, Entry, Form, Kind, Known, Parent, Tree, xattr};
 use crate::layer::tar::Segment;
 use crate::verify::Hasher;
 use crate::{Error, ErrorKind, Result};
@@ -115,17 +115,51 @@ impl Tree {
         entry: &Entry,
         content: Content<'_, impl BufRead>,
     ) -> Result<()> {
-        let mut file = self.retrying(parent, name, |_| parent.dir.create_file(name, 0o600))?;
+        let mut file = self.new_file(parent, name, entry)?;
+        let mut digest = None;
         match content.holes {
             Some(segments) => write_segments(&file, content.size, segments, content.data)?,
             None if self.options.digests => {
                 let mut hasher = Hasher::new(Algorithm::Sha256);
                 write_all(&mut file, content.data, |bytes| hasher.update(bytes))?;
-                self.digests.insert(parent.path_of(name), hasher.finish());
+                digest = Some(hasher.finish());
             }
             None => write_all(&mut file, content.data, |_| {})?,
         }
-        self.describe_open(&file, entry)
+        self.describe_open(&file, entry)?;
+        if let Some(digest) = digest {
+            let bare = !self.has_xattrs(entry) && !self.labels(&file)?;
+            self.known.insert(parent.path_of(name), Known { digest, bare });
+        }
+        Ok(())
+    }
+
+    /// An empty file, of which nothing is known.
+    fn new_file(&mut self, parent: &Arc<Parent>, name: &OsStr, entry: &Entry) -> Result<File> {
+        if self.options.digests {
+            self.known.remove(&parent.path_of(name));
+        }
+        let mode = if self.is_made_with_mode(entry) { entry.mode } else { 0o600 };
+        self.retrying(parent, name, |_| parent.dir.create_file(name, mode))
+    }
+
+    /// Whether a file can be made with its mode from the start: the special bits would not survive being written to.
+    fn is_made_with_mode(&self, entry: &Entry) -> bool {
+        self.exact_modes && entry.mode & 0o7000 == 0
+    }
+
+    fn has_xattrs(&self, entry: &Entry) -> bool {
+        xattr::to_disk(&entry.xattrs, &self.options, entry.uid, entry.gid).next().is_some()
+    }
+
+    /// Whether new files have extended attributes though none were set. Asked of the first one.
+    fn labels(&mut self, file: &File) -> Result<bool> {
+        if let Some(known) = self.labels {
+            return Ok(known);
+        }
+        let labels = !conex_sys::path::list_xattrs(file)?.is_empty();
+        self.labels = Some(labels);
+        Ok(labels)
     }
 
     /// Metadata of an open regular file.
@@ -133,7 +167,9 @@ impl Tree {
         if let Some((uid, gid)) = self.new_owner(entry)? {
             conex_sys::path::chown(file, uid, gid)?;
         }
-        conex_sys::path::chmod(file, entry.mode)?;
+        if !self.is_made_with_mode(entry) {
+            conex_sys::path::chmod(file, entry.mode)?;
+        }
         for xattr in xattr::to_disk(&entry.xattrs, &self.options, entry.uid, entry.gid) {
             let result = conex_sys::path::set_xattr(file, &xattr.name, &xattr.value);
             xattr::tolerate(result, &self.options)?;
@@ -180,7 +216,7 @@ impl Tree {
             return Err(Error::new(ErrorKind::Hostile, format!("no device has the number {major}:{minor}")));
         }
         if self.options.unprivileged && kind != FileType::Fifo {
-            let file = self.retrying(parent, name, |_| parent.dir.create_file(name, 0o600))?;
+            let file = self.new_file(parent, name, entry)?;
             return self.describe_open(&file, entry);
         }
         self.retrying(parent, name, |_| parent.dir.make_node(name, kind, 0o600, major, minor))?;
@@ -205,9 +241,10 @@ impl Tree {
             return Err(Error::new(ErrorKind::Hostile, format!("a hard link to the directory {target:?}")));
         }
         self.retrying(parent, name, |_| parent.dir.make_link(&old_parent.dir, old_name, name))?;
-        if let Some(digest) = self.digests.get(&old_path).cloned() {
-            self.digests.insert(parent.path_of(name), digest);
-        }
+        match self.known.get(&old_path).cloned() {
+            Some(known) => self.known.insert(parent.path_of(name), known),
+            None => self.known.remove(&parent.path_of(name)),
+        };
         Ok(())
     }
 

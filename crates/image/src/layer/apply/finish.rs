@@ -5,16 +5,15 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use conex_spec::Digest;
 use conex_sys::path::Dir;
 
-use super::{Attributes, Tree, xattr};
+use super::{Attributes, Known, Tree, xattr};
 use crate::{Result, Wrap};
 
 impl Tree {
-    /// Gives all directories their attributes, and back the digests of regular files by path, as far as they were asked
+    /// Gives all directories their attributes, and back what is known of regular files by path, as far as that was asked
     /// for ([`super::Options::digests`]). Nothing can be applied afterwards.
-    pub fn finish(mut self) -> Result<HashMap<PathBuf, Digest>> {
+    pub fn finish(mut self) -> Result<HashMap<PathBuf, Known>> {
         self.cache.clear();
         let mut directories: Vec<(PathBuf, Attributes)> =
             std::mem::take(&mut self.directories).into_iter().collect();
@@ -22,7 +21,7 @@ impl Tree {
         for (path, attributes) in &directories {
             self.describe_directory(path, attributes).wrap(|| format!("directory {path:?}"))?;
         }
-        Ok(std::mem::take(&mut self.digests))
+        Ok(std::mem::take(&mut self.known))
     }
 
     fn describe_directory(&self, path: &Path, attributes: &Attributes) -> Result<()> {

@@ -94,7 +94,7 @@ pub struct Options {
     pub unprivileged: bool,
     /// How much it may hold.
     pub limits: Limits,
-    /// Remember the digest of every regular file, for [`Tree::finish`].
+    /// Remember what is known of every regular file, for [`Tree::finish`].
     pub digests: bool,
 }
 
@@ -138,6 +138,15 @@ impl Attributes {
     }
 }
 
+/// What is known of a regular file without opening it again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Known {
+    /// Of its content.
+    pub digest: Digest,
+    /// It has no extended attributes.
+    pub bare: bool,
+}
+
 /// An open directory of the tree and its path there, which has no symlink in it.
 #[derive(Debug)]
 struct Parent {
@@ -171,7 +180,11 @@ pub struct Tree {
     whiteouts: BTreeSet<PathBuf>,
     /// Bytes remembered, as far as [`Limits::memory`] is concerned.
     remembered: u64,
-    digests: HashMap<PathBuf, Digest>,
+    known: HashMap<PathBuf, Known>,
+    /// The process's umask is 0: new files have the mode that they are made with.
+    exact_modes: bool,
+    /// Whether the host gives new files extended attributes of its own; not known before the first file.
+    labels: Option<bool>,
     applied: Applied,
 }
 
@@ -194,9 +207,17 @@ impl Tree {
             opaque: BTreeSet::new(),
             whiteouts: BTreeSet::new(),
             remembered: 0,
-            digests: HashMap::new(),
+            known: HashMap::new(),
+            exact_modes: false,
+            labels: None,
             applied: Applied::default(),
         })
+    }
+
+    /// Says that the process's umask is 0, which spares a call for each file.
+    #[must_use]
+    pub(crate) fn with_exact_modes(self) -> Self {
+        Self { exact_modes: true, ..self }
     }
 
     /// Applies one layer's archive, and says what it did. What is behind the archive's end is not read.
