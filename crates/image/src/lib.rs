@@ -7,6 +7,7 @@
 #![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests look at trees from outside"))]
 
 pub mod archive;
+pub mod artifact;
 pub mod bundle;
 pub mod containers_storage;
 pub mod directory;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The verbs: one file each, with its arguments (whose comments are its help) and what it does with them.
 
+pub(crate) mod artifact;
 pub(crate) mod build;
 pub(crate) mod builder;
 pub(crate) mod bundle;
@@ -81,6 +82,7 @@ pub(crate) enum Verb {
     Image(image::Args),
     Index(index::Args),
     Layout(layout::Args),
+    Artifact(artifact::Args),
     Registry(registry::Args),
     System(system::Args),
     #[command(hide = true)]
@@ -130,6 +132,7 @@ impl Verb {
             Self::Image(args) => image::run(args, session),
             Self::Index(args) => index::run(args, session),
             Self::Layout(args) => layout::run(args),
+            Self::Artifact(args) => artifact::run(args, session),
             Self::Registry(args) => registry::run(args, session),
             Self::System(args) => system::run(args, session),
             Self::Info(args) => system::show_info(args, session),
