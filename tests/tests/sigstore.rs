@@ -32,7 +32,7 @@ impl Scene {
         let registry = Registry::debian(&sandbox)?;
         sandbox.map_registries(&["registry.example"], &registry.address);
         let layout = sandbox.layout("layout");
-        let image = |name| Image::new(vec![Layer::new(&[tar::file("content", name)])]);
+        let image = |name| Image::new(vec![Layer::new(&[tar::file("content", name)])]).cmd(&["true"]);
         let digest = layout.add("one", &image("one"));
         layout.add("two", &image("two"));
         let judge = std::env::var_os("CONEX_TEST_SKOPEO").map(PathBuf::from);
@@ -227,7 +227,7 @@ fn a_policy_decides_by_key_and_name() {
 
     // A refusal says which rule it was, what it asks for, and what was found instead.
     for (requirement, place, words) in [
-        (signed(&bad, &exact), &one, "no key of the policy made it"),
+        (signed(&bad, &exact), &one, "none of the keys made it"),
         (
             signed(&bad, &exact),
             &one,
@@ -352,6 +352,376 @@ fn a_changed_signature_is_none() {
     fs::copy(&file, scene.sandbox.work().join("other/signature-1")).unwrap();
     let (_, said) = scene.lets_through(&requirement, "dir:other");
     assert!(said.contains(&format!("Signature for digest {} does not match", scene.digest)), "{said}");
+    scene.finish();
+}
+
+impl Scene {
+    /// Whether openssl finds the signature good.
+    fn verifies(&self, key: &str, content: &[u8], signature: &[u8]) -> bool {
+        fs::write(self.path("content"), content).unwrap();
+        fs::write(self.path("signature"), signature).unwrap();
+        let public = format!("{key}.pub");
+        let words: &[&str] = match key {
+            "ed" => &[
+                "pkeyutl",
+                "-verify",
+                "-rawin",
+                "-pubin",
+                "-inkey",
+                &public,
+                "-in",
+                "content",
+                "-sigfile",
+                "signature",
+            ],
+            _ => &["dgst", "-sha256", "-verify", &public, "-signature", "signature", "content"],
+        };
+        self.run(&self.openssl, words).code() == 0
+    }
+
+    fn conex(&self, words: &[&str]) -> Output {
+        let mut command =
+            self.sandbox.conex(["--registries.d", &self.sandbox.path("registries.d").display().to_string()]);
+        command.args(words).current_dir(self.sandbox.work()).run()
+    }
+
+    /// The signatures that came along to a `dir:`.
+    fn signatures(&self, directory: &str) -> Vec<Value> {
+        let file = |number: &usize| fs::read(self.path(&format!("{directory}/signature-{number}"))).ok();
+        let files = (1..).map_while(|number| file(&number));
+        files
+            .map(|bytes| serde_json::from_slice(bytes.strip_prefix(b"\0sigstore-json\n").unwrap()).unwrap())
+            .collect()
+    }
+}
+
+/// Copies sign, keep what is signed, and refuse to lose it.
+#[test]
+fn copies_carry_signatures() {
+    let scene = needs!(Scene::new(&["ec", "ed"]));
+    fs::write(scene.path("pass"), "a passphrase\n").unwrap();
+    scene
+        .ours(&["generate-sigstore-key", "--output-prefix", "own", "--passphrase-file", "pass"])
+        .success()
+        .prints("Key written to");
+    scene
+        .ours(&["generate-sigstore-key", "--output-prefix", "own", "--passphrase-file", "pass"])
+        .exits(1)
+        .says("Refusing to overwrite existing \"own.private\"");
+    let sealed = fs::read_to_string(scene.path("own.private")).unwrap();
+    assert!(sealed.starts_with("-----BEGIN ENCRYPTED SIGSTORE PRIVATE KEY-----"), "{sealed}");
+    let sign = ["copy", "-q", "--sign-by-sigstore-private-key"];
+    let signed_as = at("signed");
+    scene
+        .ours(
+            &[
+                &sign[..],
+                &["own.private", "--sign-passphrase-file", "passphrase", "oci:layout:one", &signed_as],
+            ]
+            .concat(),
+        )
+        .exits(1)
+        .says("passphrase");
+    fs::write(scene.path("wrong"), "another").unwrap();
+    scene
+        .ours(
+            &[&sign[..], &["own.private", "--sign-passphrase-file", "wrong", "oci:layout:one", &signed_as]]
+                .concat(),
+        )
+        .exits(1)
+        .says("does not open the private key");
+    scene.ours(&["inspect", &signed_as]).exits(2);
+    scene
+        .ours(
+            &[&sign[..], &["own.private", "--sign-passphrase-file", "pass", "oci:layout:one", &signed_as]]
+                .concat(),
+        )
+        .success();
+    let own = json!({"type": "sigstoreSigned", "keyPath": scene.path("own.pub"), "signedIdentity": {"type": "matchExact"}});
+    assert!(scene.lets_through(&own, &signed_as).0);
+    assert!(!scene.lets_through(&own, &at("1")).0, "the same image, signed under another tag");
+
+    // The claim is what openssl finds signed.
+    scene.ours(&["copy", "-q", &signed_as, "dir:kept"]).success();
+    let [kept] = &scene.signatures("kept")[..] else { panic!("one signature") };
+    let payload = decode(kept["payload"].as_str().unwrap());
+    assert!(scene.verifies("own", &payload, &decode(kept["annotations"][SIGNATURE].as_str().unwrap())));
+    let claim: Value = serde_json::from_slice(&payload).unwrap();
+    assert_eq!(claim["critical"]["identity"]["docker-reference"], "registry.example/team/app:signed");
+    assert_eq!(claim["critical"]["image"]["docker-manifest-digest"], scene.digest);
+
+    // A second signature joins the first, on the registry and in a directory; a third that is there already is not added.
+    scene.ours(&[&sign[..], &["ed.pem", "dir:kept", &signed_as]].concat()).success();
+    scene.ours(&["copy", "-q", &signed_as, &at("again")]).success();
+    for (place, directory) in [(&signed_as, "both"), (&at("again"), "moved")] {
+        scene.ours(&["copy", "-q", place, &format!("dir:{directory}")]).success();
+        assert_eq!(scene.signatures(directory).len(), 2, "{directory}");
+    }
+    let requirement = json!({"type": "sigstoreSigned", "keyPath": scene.path("ed.pub")});
+    assert!(scene.lets_through(&requirement, &signed_as).0);
+
+    scene.finish();
+}
+
+#[test]
+fn what_would_lose_signatures_is_refused() {
+    let scene = needs!(Scene::new(&["ec", "ed"]));
+    let (sign, signed_as) = (["copy", "-q", "--sign-by-sigstore-private-key"], at("signed"));
+    scene.ours(&[&sign[..], &["ed.pem", "oci:layout:one", &signed_as]].concat()).success();
+    for destination in ["oci:elsewhere:1", "oci-archive:a.tar", "docker-archive:b.tar", "store:kept"] {
+        scene
+            .ours(&["copy", "-q", &signed_as, destination])
+            .exits(1)
+            .says("Can not copy signatures to")
+            .says("--remove-signatures");
+        assert!(!scene.sandbox.work().join("a.tar").exists());
+    }
+    scene
+        .ours(&["copy", "-q", "--format", "v2s2", &signed_as, &at("converted")])
+        .exits(1)
+        .says("Would invalidate signatures");
+    scene.ours(&["copy", "-q", "--remove-signatures", &signed_as, "oci:elsewhere:1"]).success();
+    scene
+        .ours(&["copy", "-q", "--remove-signatures", "--format", "v2s2", &signed_as, &at("converted")])
+        .success();
+    scene
+        .ours(&[&sign[..], &["ed.pem", "oci:layout:one", "dir:unnamed"]].concat())
+        .exits(1)
+        .says("Cannot determine canonical Docker reference for destination dir:unnamed");
+    scene
+        .ours(
+            &[&sign[..], &["ed.pem", "--sign-identity", "q.io/a:1", "oci:layout:one", "dir:named"]].concat(),
+        )
+        .success();
+    assert_eq!(scene.signatures("named").len(), 1);
+
+    // An index and each image in it.
+    let image = |name| Image::new(vec![Layer::new(&[tar::file("content", name)])]);
+    scene.sandbox.layout("many").add_index("all", &[("amd64", image("a")), ("arm64", image("b"))]);
+    scene.ours(&[&sign[..], &["ec.pem", "--all", "oci:many:all", &at("many")]].concat()).success();
+    scene.ours(&["copy", "-q", "--all", &at("many"), "dir:many-flat"]).success();
+    let files = fs::read_dir(scene.path("many-flat")).unwrap().flatten();
+    let signatures = files.filter(|file| file.file_name().to_string_lossy().ends_with("signature-1")).count();
+    assert_eq!(signatures, 3);
+    let by_ec = json!({"type": "sigstoreSigned", "keyPath": scene.path("ec.pub")});
+    assert!(scene.lets_through(&by_ec, &at("many")).0);
+    assert!(
+        scene
+            .lets_through(
+                &json!({"type": "sigstoreSigned", "keyPath": scene.path("ec.pub"),
+        "signedIdentity": {"type": "exactReference", "dockerReference": "registry.example/team/app:many"}}),
+                "dir:many-flat"
+            )
+            .0
+    );
+
+    scene.attachments(false);
+    scene
+        .ours(&[&sign[..], &["ec.pem", "oci:layout:one", &at("off")]].concat())
+        .exits(1)
+        .says("writing sigstore attachments is disabled by configuration");
+    scene.finish();
+}
+
+/// `conex image sign` and `verify`, with every kind of key, in both forms.
+#[test]
+fn images_are_signed_and_verified() {
+    let scene = needs!(Scene::new(&["ec", "rsa", "ed", "other"]));
+    let one = at("1");
+    let verify = |key: &str| scene.conex(&["image", "verify", "--key", &format!("{key}.pub"), &one]);
+    verify("ec").exits(125).says("has no signatures");
+    for key in ["ec", "rsa", "ed"] {
+        for scheme in ["tag", "bundle"] {
+            let pem = format!("{key}.pem");
+            scene.conex(&["image", "sign", "--key", &pem, "--scheme", scheme, &one]).success();
+        }
+        let said = verify(key).success().stdout;
+        assert_eq!(said.lines().count(), 2, "{said}");
+        assert!(
+            said.contains(&format!("{} is signed as \"registry.example/team/app:1\" (tag)", scene.digest)),
+            "{said}"
+        );
+        assert!(said.contains("(bundle)"), "{said}");
+        assert!(
+            scene
+                .lets_through(
+                    &json!({"type": "sigstoreSigned", "keyPath": scene.path(&format!("{key}.pub"))}),
+                    &one
+                )
+                .0
+        );
+    }
+    verify("other").exits(125).says("none of the keys made it");
+    scene.conex(&["image", "verify", "--key", "other.pub", "--key", "rsa.pub", &one]).success();
+    scene.conex(&["image", "verify", "--key", "ec.pub", &at("2")]).exits(125).says("has no signatures");
+
+    // What a bundle signs is DSSE around a statement: openssl verifies it.
+    let referrers = at(&scene.digest.replace(':', "-"));
+    let index: Value =
+        serde_json::from_str(&scene.ours(&["inspect", "--raw", &referrers]).success().stdout).unwrap();
+    for (entry, key) in index["manifests"].as_array().unwrap().iter().zip(["ec", "rsa", "ed"]) {
+        assert_eq!(entry["artifactType"], "application/vnd.dev.sigstore.bundle.v0.3+json");
+        let digest = entry["digest"].as_str().unwrap();
+        let place = format!("docker://registry.example/team/app@{digest}");
+        scene.ours(&["copy", "-q", &place, "dir:bundle"]).success();
+        let read = |name: &str| -> Value {
+            serde_json::from_slice(&fs::read(scene.path(&format!("bundle/{name}"))).unwrap()).unwrap()
+        };
+        let manifest = read("manifest.json");
+        assert_eq!(manifest["subject"]["digest"], scene.digest);
+        let bundle = read(manifest["layers"][0]["digest"].as_str().unwrap().strip_prefix("sha256:").unwrap());
+        let envelope = &bundle["dsseEnvelope"];
+        let payload = decode(envelope["payload"].as_str().unwrap());
+        let signature = decode(envelope["signatures"][0]["sig"].as_str().unwrap());
+        assert!(scene.verifies(key, &dsse(&payload), &signature), "{key}: {bundle}");
+        let statement: Value = serde_json::from_slice(&payload).unwrap();
+        assert_eq!(
+            format!("sha256:{}", statement["subject"][0]["digest"]["sha256"].as_str().unwrap()),
+            scene.digest
+        );
+    }
+
+    scene.finish();
+}
+
+/// The other way round: openssl's signatures in the form of cosign's bundles; and cosign's words for keys.
+#[test]
+fn others_bundles_and_keys_are_understood() {
+    let scene = needs!(Scene::new(&["ec", "ed"]));
+    let one = at("1");
+    let two = scene.ours(&["inspect", "--format", "{{.Digest}}", &at("2")]).success().stdout;
+    let two = two.trim();
+    // The list of referrers grows: the good one comes last.
+    for (digest, predicate, good) in [
+        (two, "https://slsa.dev/provenance/v1", false),
+        (scene.digest.as_str(), "https://sigstore.dev/cosign/sign/v1", false),
+        (two, "https://sigstore.dev/cosign/sign/v1", true),
+    ] {
+        let statement = json!({"_type": "https://in-toto.io/Statement/v1", "subject": [{"digest": {"sha256": digest.strip_prefix("sha256:")}}],
+            "predicateType": predicate, "predicate": {}}).to_string();
+        let signature = scene.sign("ed", &dsse(statement.as_bytes()));
+        scene.refer(two, &json!({"mediaType": "application/vnd.dev.sigstore.bundle.v0.3+json",
+            "verificationMaterial": {"publicKey": {"hint": "any"}, "tlogEntries": []},
+            "dsseEnvelope": {"payload": base64(statement.as_bytes()), "payloadType": "application/vnd.in-toto+json",
+                "signatures": [{"sig": base64(&signature), "keyid": ""}]}}));
+        let verified = scene.conex(&["image", "verify", "--key", "ed.pub", &at("2")]);
+        match good {
+            true => drop(verified.success().prints(&format!("{two} is signed (bundle)"))),
+            false => drop(verified.exits(125)),
+        }
+    }
+
+    // cosign's words for keys, and its variable for the passphrase.
+    let mut command = scene.sandbox.conex(["image", "generate-key-pair"]);
+    command.current_dir(scene.sandbox.work()).env("COSIGN_PASSWORD", "").run().success();
+    let mut command = scene.sandbox.conex(["image", "sign", "--key", "cosign.key", &one]);
+    command.current_dir(scene.sandbox.work()).env("COSIGN_PASSWORD", "").run().success();
+    scene.conex(&["image", "verify", "--key", "cosign.pub", &one]).success();
+    scene
+        .conex(&["image", "sign", "--key", "cosign.key", &one])
+        .exits(125)
+        .says("no terminal to ask for its passphrase");
+    scene
+        .conex(&["image", "sign", "--key", "ec.pub", &one])
+        .exits(125)
+        .says("a PUBLIC KEY, which does not sign images");
+    scene
+        .conex(&["image", "sign", "--key", "ec.pem", "oci:layout:one"])
+        .exits(125)
+        .says("only images on a registry");
+    scene.finish();
+}
+
+/// What DSSE signs.
+fn dsse(payload: &[u8]) -> Vec<u8> {
+    let kind = "application/vnd.in-toto+json";
+    [format!("DSSEv1 {} {kind} {} ", kind.len(), payload.len()).as_bytes(), payload].concat()
+}
+
+impl Scene {
+    /// Attaches a bundle to an image as cosign 3 does.
+    fn refer(&self, digest: &str, bundle: &Value) {
+        let layout = self.sandbox.layout("referrer");
+        let (bundle, media_type) = (bundle.to_string(), "application/vnd.oci.image.manifest.v1+json");
+        let raw = self
+            .ours(&["inspect", "--raw", &format!("docker://registry.example/team/app@{digest}")])
+            .success()
+            .stdout;
+        let kind = "application/vnd.dev.sigstore.bundle.v0.3+json";
+        let manifest = json!({"schemaVersion": 2, "mediaType": media_type, "artifactType": kind,
+            "config": {"mediaType": "application/vnd.oci.empty.v1+json", "digest": layout.blob(b"{}"), "size": 2},
+            "layers": [{"mediaType": kind, "digest": layout.blob(bundle.as_bytes()), "size": bundle.len()}],
+            "subject": {"mediaType": media_type, "digest": digest, "size": raw.len()}});
+        layout.add_manifest("bundle", media_type, manifest.to_string().as_bytes());
+        self.ours(&["copy", "-q", "oci:referrer:bundle", &at("bundle")]).success();
+        fs::remove_dir_all(self.sandbox.work().join("referrer")).unwrap();
+    }
+}
+
+/// The policy stands on every road by which an image comes in, and so does `--require-signed`.
+#[test]
+fn every_road_is_guarded() {
+    let scene = needs!(Scene::new(&["ec", "other"]));
+    scene
+        .ours(&["copy", "-q", "--sign-by-sigstore-private-key", "ec.pem", "oci:layout:one", &at("1")])
+        .success();
+    fs::write(scene.path("Containerfile"), "FROM registry.example/team/app:1\nLABEL a=b\n").unwrap();
+    let image = "registry.example/team/app:1";
+    let one = at("1");
+    let roads: [&[&str]; 9] = [
+        &["pull", image],
+        &["run", "--rm", image, "true"],
+        &["create", image],
+        &["build", "."],
+        &["builder", "from", image],
+        &["copy", "-q", "--remove-signatures", &one, "dir:road"],
+        &["bundle", "unpack", "--image", &one, "unpacked"],
+        &["image", "export", &one, "-o", "exported.tar"],
+        &["sync", "--src", "docker", "--dest", "dir", "registry.example/team/app:1", "synced"],
+    ];
+    let policy = |requirement: &Value| {
+        let file = scene.sandbox.path("home/.config/containers/policy.json");
+        fs::write(file, json!({"default": [requirement]}).to_string()).unwrap();
+    };
+    for road in roads {
+        policy(&json!({"type": "reject"}));
+        scene.conex(road).fails().says("rejected by policy");
+        policy(&json!({"type": "sigstoreSigned", "keyPath": scene.path("other.pub")}));
+        scene.conex(road).fails().says("asks for: sigstoreSigned with the key").says("other.pub");
+        policy(&json!({"type": "insecureAcceptAnything"}));
+        scene
+            .conex(&[&["--require-signed"], road].concat())
+            .fails()
+            .says("No signature verification policy found for image");
+    }
+    assert_eq!(scene.conex(&["images", "-q"]).success().stdout, "", "nothing came in");
+    for left in ["road/manifest.json", "unpacked/config.json"] {
+        assert!(!scene.sandbox.work().join(left).exists(), "{left}");
+    }
+    // With a signature that the policy asks for, all is well; what is in the store counts for nothing then.
+    policy(&json!({"type": "insecureAcceptAnything"}));
+    scene.conex(&["pull", image]).success();
+    policy(&json!({"type": "sigstoreSigned", "keyPath": scene.path("other.pub")}));
+    scene.conex(&["create", image]).success();
+    scene.conex(&["--require-signed", "create", image]).fails().says("other.pub");
+    scene.conex(&["--require-signed", "create", "--pull", "never", image]).fails().says("pulled anew");
+    scene
+        .conex(&["--require-signed", "copy", "-q", &format!("store:{image}"), "dir:road"])
+        .fails()
+        .says("pull it anew");
+    policy(&json!({"type": "sigstoreSigned", "keyPath": scene.path("ec.pub")}));
+    scene.conex(&["--require-signed", "create", image]).success();
+    for road in [&roads[0], &roads[5]] {
+        scene.conex(&[&["--require-signed"], *road].concat()).success();
+    }
+    scene
+        .conex(&["--require-signed", "--insecure-policy", "pull", image])
+        .fails()
+        .says("cannot be used with");
+    let ids = scene.conex(&["ps", "-aq"]).success().stdout;
+    for id in ids.lines() {
+        scene.conex(&["rm", id]).success();
+    }
     scene.finish();
 }
 

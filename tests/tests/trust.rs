@@ -227,6 +227,83 @@ fn signatures_in_files_are_each_others() {
     end(scene);
 }
 
+#[test]
+fn copies_carry_signatures() {
+    let scene = needs!(Scene::new());
+    let registry = needs!(Registry::debian(&scene.sandbox));
+    let (host, key, d) = (registry.address.as_str(), scene.key.as_str(), scene.registries_d());
+    let words = ["--insecure-policy", "--registries.d", &d, "copy", "-q"];
+    let copy = |more: &[&str]| scene.ours(&[&words[..], more].concat());
+    let their_copy = |more: &[&str]| scene.theirs(&[&words[..], more].concat());
+    let (one, two) = (format!("docker://{host}/team/app:1"), format!("docker://{host}/team/app:2"));
+
+    // What one signs the other verifies.
+    copy(&["--sign-by", key, "oci:layout:one", &one]).success();
+    their_copy(&["--dest-tls-verify=false", "--sign-by", key, "oci:layout:two", &two]).success();
+    let keys = scene.sandbox.work().join("signer@example.org.gpg").display().to_string();
+    let exact = json!({"type": "matchExact"});
+    let policy = json!({"default": [signed_by(&keys, exact)]});
+    assert!(scene.lets_through(&policy, &one) && scene.lets_through(&policy, &two));
+
+    // What comes along is the same, file by file; new signatures join it.
+    copy(&[&two, "dir:ours"]).success();
+    their_copy(&["--src-tls-verify=false", &two, "dir:theirs"]).success();
+    let read = |file: &str| fs::read(scene.sandbox.work().join(file)).unwrap();
+    assert_eq!(read("ours/signature-1"), read("theirs/signature-1"));
+    let moved = format!("docker://{host}/team/moved:1");
+    copy(&["--sign-by", key, "dir:theirs", &moved]).success();
+    let lookaside = fs::read_dir(scene.sandbox.path("lookaside/team")).unwrap().flatten();
+    let moved_to = lookaside
+        .map(|entry| entry.path())
+        .find(|path| path.to_string_lossy().contains("moved@sha256="))
+        .unwrap();
+    assert_eq!(fs::read(moved_to.join("signature-1")).unwrap(), read("theirs/signature-1"));
+    assert!(moved_to.join("signature-2").exists() && scene.lets_through(&policy, &moved));
+    // Fewer take the place of more.
+    copy(&["oci:layout:two", "dir:unsigned"]).success();
+    copy(&["--sign-by", key, "dir:unsigned", &moved]).success();
+    assert!(!moved_to.join("signature-2").exists() && scene.lets_through(&policy, &moved));
+
+    // What would lose them both refuse, in the same words.
+    for more in [
+        &[two.as_str(), "oci:kept:1"][..],
+        &[&two, "docker-archive:kept.tar"],
+        &["--sign-by", key, "oci:layout:one", "dir:unnamed"],
+        &[
+            "--sign-by",
+            "0000000000000000000000000000000000000000",
+            "oci:layout:one",
+            "dir:unnamed",
+            "--sign-identity",
+            "q.io/a:1",
+        ],
+    ] {
+        let tls: &[&str] = if more[0] == two { &["--src-tls-verify=false"] } else { &[] };
+        let (ours, theirs) = (copy(more), their_copy(&[tls, more].concat()));
+        assert_eq!((ours.code(), theirs.code()), (1, 1), "{ours}{theirs}");
+        for words in
+            ["Can not copy signatures to", "Cannot determine canonical Docker reference for destination"]
+        {
+            assert_eq!(ours.stderr.contains(words), theirs.stderr.contains(words), "{ours}{theirs}");
+        }
+    }
+    copy(&["--remove-signatures", &two, "oci:kept:1"]).success();
+
+    // A lookaside that is read over HTTP is written where staging says.
+    let staging = scene.sandbox.path("staging");
+    let file = scene.sandbox.path("registries.d/default.yaml");
+    let http = format!("default-docker:\n  sigstore: http://{host}/signatures\n");
+    fs::write(&file, &http).unwrap();
+    copy(&["--sign-by", key, "oci:layout:one", &one])
+        .exits(1)
+        .says("Configure a lookaside-staging: location");
+    fs::write(&file, format!("{http}  sigstore-staging: file://{}\n", staging.display())).unwrap();
+    copy(&["--sign-by", key, "oci:layout:one", &one]).success();
+    assert_eq!(fs::read_dir(staging.join("team")).unwrap().count(), 1);
+    drop(registry);
+    end(scene);
+}
+
 /// gpg leaves an agent behind, which ends when it is asked to.
 fn end(scene: Scene) {
     scene.sandbox.command("gpgconf").args(["--kill", "all"]).run().success();

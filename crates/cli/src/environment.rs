@@ -68,6 +68,11 @@ impl Environment {
         env::var_os(name).filter(|value| !value.is_empty())
     }
 
+    /// A variable that may be empty on purpose: an empty passphrase is one.
+    pub(crate) fn secret(&self, name: &str) -> Option<String> {
+        env::var(name).ok()
+    }
+
     fn text(&self, name: &str) -> Option<String> {
         self.variable(name)?.into_string().ok()
     }
@@ -231,6 +236,7 @@ impl Environment {
         TrustFiles {
             policy: if args.insecure_policy { None } else { args.policy.clone().or_else(found) },
             registries_d: files_ending(&directory, "yaml"),
+            require_signed: args.require_signed,
             builtin: format!("file://{}", builtin.display()),
         }
     }

@@ -46,6 +46,9 @@ pub(crate) struct TrustArgs {
     /// Use all images, whatever the signature policy says
     #[arg(long, global = true, help_heading = "Global options", conflicts_with = "policy")]
     pub insecure_policy: bool,
+    /// Use only images of which the signature policy demands a signature
+    #[arg(long, global = true, help_heading = "Global options", conflicts_with = "insecure_policy")]
+    pub require_signed: bool,
     /// Where signatures are, in place of the ecosystem's registries.d directories
     #[arg(long = "registries.d", global = true, value_name = "DIR", hide = true)]
     pub registries_d: Option<PathBuf>,

@@ -157,6 +157,11 @@ pub fn ensure(
 ) -> Result<String> {
     match policy {
         PullPolicy::Always => {}
+        PullPolicy::Never if engine.settings.trust.require_signed => {
+            let message = format!("{text}: with --require-signed, what is in the store must be pulled anew");
+            return Err(Error::new(ErrorKind::Denied, message).with_hint("leave --pull never out"));
+        }
+        PullPolicy::Missing if engine.settings.trust.require_signed => {}
         PullPolicy::Never => return find_for(engine, text, platform).map(|found| found.name),
         PullPolicy::Missing => match find_for(engine, text, platform) {
             Err(error) if error.kind() == ErrorKind::NotFound => {}

@@ -2,9 +2,11 @@
 //! `conex copy`, in skopeo's words.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
-use conex_engine::images::transfer::{CopyOptions, Form, Others, Select, copy};
+use conex_engine::images::transfer::{CopyOptions, Form, Others, Select};
 use conex_engine::registry::Settings as RegistrySettings;
+use conex_engine::signature::{self, Side, Wishes};
 use conex_engine::transport::Location;
 use conex_spec::distribution::Reference;
 use conex_spec::image::{Descriptor, Platform};
@@ -12,6 +14,7 @@ use conex_spec::image::{Descriptor, Platform};
 use super::form::FormArgs;
 use super::platform::parse_platform;
 use super::sides::TwoSides;
+use super::signing::SigningArgs;
 use crate::error::{CommandError, CommandResult, Context as _};
 use crate::output;
 use crate::session::{RegistryArgs, Session};
@@ -65,15 +68,18 @@ pub(crate) struct Args {
     sides: TwoSides,
     #[command(flatten)]
     form: FormArgs,
+    /// Sign as this name, not as the destination's
+    #[arg(long, value_name = "NAME", help_heading = "Signatures")]
+    sign_identity: Option<Reference>,
+    #[command(flatten)]
+    signing: SigningArgs,
     #[command(flatten)]
     habits: Habits,
 }
 
-/// skopeo's options that ask for what is done anyway: signatures are never copied, digests known beforehand.
+/// skopeo's options that ask for what is done anyway: digests are known beforehand.
 #[derive(clap::Args, Clone, Debug)]
 struct Habits {
-    #[arg(long, hide = true)]
-    remove_signatures: bool,
     #[arg(long, hide = true)]
     dest_precompute_digests: bool,
 }
@@ -96,6 +102,8 @@ pub(crate) struct Request {
     pub preserve_digests: bool,
     /// Blobs at a time.
     pub jobs: usize,
+    /// What becomes of signatures.
+    pub signatures: Arc<Wishes>,
     /// Show nothing.
     pub quiet: bool,
 }
@@ -113,6 +121,7 @@ impl Request {
             form: Form::default(),
             preserve_digests: false,
             jobs: 6,
+            signatures: Arc::default(),
             quiet: false,
         })
     }
@@ -134,7 +143,14 @@ impl Request {
             jobs: self.jobs.max(1),
         };
         let progress = session.progress(self.quiet);
-        Ok(copy(source.as_ref(), sink.as_ref(), &options, progress.as_ref())?)
+        let trust = engine.trust()?;
+        let (kept, new) = (
+            trust.place(&self.source, &self.source_registry),
+            trust.place(&self.destination, &self.destination_registry),
+        );
+        let from = Side { image: source.as_ref(), signatures: &kept };
+        let to = Side { image: sink.as_ref(), signatures: &new };
+        Ok(signature::copy(&from, &to, &self.signatures, &options, progress.as_ref())?)
     }
 }
 
@@ -168,6 +184,7 @@ impl Args {
             form: self.form.form()?,
             preserve_digests: self.form.preserve_digests,
             jobs: self.image_parallel_copies,
+            signatures: self.signing.wishes(session, self.sign_identity.clone())?,
             quiet: self.quiet,
         })
     }

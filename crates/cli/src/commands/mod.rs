@@ -38,6 +38,7 @@ pub(crate) mod run;
 pub(crate) mod runtime_config;
 pub(crate) mod sides;
 pub(crate) mod sign;
+pub(crate) mod signing;
 pub(crate) mod start;
 pub(crate) mod stop;
 pub(crate) mod sync;

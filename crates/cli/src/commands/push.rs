@@ -5,6 +5,7 @@ use conex_engine::images::transfer::Select;
 use conex_engine::transport::Location;
 
 use super::copy;
+use super::signing::SigningArgs;
 use crate::error::{CommandResult, Context as _};
 use crate::session::{RegistryArgs, Session};
 
@@ -24,6 +25,8 @@ pub(crate) struct Args {
     quiet: bool,
     #[command(flatten)]
     registry: RegistryArgs,
+    #[command(flatten)]
+    signing: SigningArgs,
 }
 
 /// Runs the verb.
@@ -40,6 +43,7 @@ pub(crate) fn run(args: &Args, session: &Session) -> CommandResult {
         destination: Location::parse(&format!("docker://{destination}"), false)?,
         select: Select::All,
         quiet: args.quiet,
+        signatures: args.signing.wishes(session, None).context(|| format!("push {}", args.image))?,
         ..copy::Request::new(session, &args.registry)?
     };
     request.run(session).context(|| format!("push {}", args.image))?;

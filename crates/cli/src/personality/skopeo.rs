@@ -8,6 +8,7 @@ use clap::{Parser, Subcommand};
 use conex_spec::image::Platform;
 
 use super::{Tool, session};
+use crate::commands::image::sign as keys;
 use crate::commands::{copy, delete, list_tags, login, logout, manifest_digest, remote_inspect, sign, sync};
 use crate::error::{CommandError, CommandResult, Manner};
 use crate::session::{Globals, Names};
@@ -56,6 +57,7 @@ enum Verb {
     Login(login::Args),
     Logout(logout::Args),
     ManifestDigest(manifest_digest::Args),
+    GenerateSigstoreKey(keys::GenerateSigstoreArgs),
     StandaloneSign(sign::SignArgs),
     StandaloneVerify(sign::VerifyArgs),
     #[command(external_subcommand)]
@@ -78,6 +80,7 @@ impl Tool for Cli {
             Verb::Login(args) => login::run(args, &session),
             Verb::Logout(args) => logout::run(args, &session),
             Verb::ManifestDigest(args) => manifest_digest::run(args),
+            Verb::GenerateSigstoreKey(args) => keys::generate_sigstore(args, &session),
             Verb::StandaloneSign(args) => sign::sign(args),
             Verb::StandaloneVerify(args) => sign::verify(args),
             Verb::Absent(words) => {

@@ -28,7 +28,7 @@ pub use guard::Guarded;
 pub use identity::SignedIdentity;
 pub use requirement::{Keys, Requirement};
 pub use trust::{Trust, TrustFiles};
-pub use verdict::{Signers, Subject, sigstore_claim};
+pub use verdict::{Signers, Subject};
 
 /// A policy file.
 #[derive(Clone, Debug, Deserialize)]

@@ -7,7 +7,7 @@ use conex_spec::Digest;
 use conex_spec::distribution::Reference;
 
 use super::SignedIdentity;
-use crate::signature::{Attached, Claim, Gpg, Kind, PAYLOAD, PublicKey, Signature};
+use crate::signature::{Claim, Gpg, Kind, PAYLOAD, PublicKey, Signature};
 use crate::{Error, ErrorKind, Result};
 
 /// What is to be used.
@@ -63,7 +63,7 @@ impl Signers {
                 Some(gpg.verify(message).and_then(|signed| Claim::parse(Kind::Simple, &signed.content)))
             }
             (Self::Keys(keys), Signature::Sigstore(attached)) if attached.media_type == PAYLOAD => {
-                Some(sigstore_claim(keys, attached))
+                Some(attached.claim(keys))
             }
             _ => None,
         }
@@ -80,17 +80,6 @@ impl Signers {
 
 fn denied(message: String) -> Error {
     Error::new(ErrorKind::Denied, message)
-}
-
-/// What is claimed in the payload, once one of the keys has signed it.
-pub fn sigstore_claim(keys: &[PublicKey], attached: &Attached) -> Result<Claim> {
-    let signature = attached.signature()?;
-    if !keys.iter().any(|key| key.verifies(&attached.payload, &signature)) {
-        return Err(denied(
-            "cryptographic signature verification failed: no key of the policy made it".to_owned(),
-        ));
-    }
-    Claim::parse(Kind::Sigstore, &attached.payload)
 }
 
 /// Whether the claim is about this manifest, under a name that counts.

@@ -116,6 +116,11 @@ impl PublicKey {
         sha256(&self.info()).to_string()
     }
 
+    /// The same as bytes.
+    pub(super) fn info_hash(&self) -> Vec<u8> {
+        ring::digest::digest(&ring::digest::SHA256, &self.info()).as_ref().to_vec()
+    }
+
     /// Whether `signature` is this key's over `content`.
     pub fn verifies(&self, content: &[u8], signature: &[u8]) -> bool {
         UnparsedPublicKey::new(self.algorithm.verification(), &self.key).verify(content, signature).is_ok()

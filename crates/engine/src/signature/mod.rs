@@ -5,16 +5,23 @@
 //! ```text
 //!  Simple    OpenPGP around a claim                        dir:, lookaside                    gpg
 //!  Sigstore  a claim, its signature in an annotation       dir:, tag sha256-<hex>.sig         key
+//!  bundle    a statement in an envelope                    a referrer of the image            key, not read by policies
 //! ```
 //! The claim says which manifest is called what; of both kinds it is the same JSON but for its type.
 
 mod attachment;
+mod bundle;
+mod carry;
 mod claim;
 mod der;
 mod gpg;
+mod image;
 mod key;
 mod pem;
 mod place;
+mod private_key;
+mod sealed;
+mod signer;
 
 use std::collections::BTreeMap;
 
@@ -25,10 +32,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Error, ErrorKind, Result, Wrap as _};
 
+pub use carry::{Side, Wishes, copy};
 pub use claim::{Claim, Kind};
 pub use gpg::{Gpg, Keyring, Signed};
+pub use image::{Claimed, Found, Scheme, find, sign};
 pub use key::PublicKey;
 pub use place::{Level, Place};
+pub use private_key::{Generated, PrivateKey};
+pub use signer::Signer;
 
 /// What a sigstore signature's payload is called (cosign: specs/SIGNATURE_SPEC.md).
 pub const PAYLOAD: &str = "application/vnd.dev.cosign.simplesigning.v1+json";
@@ -66,6 +77,16 @@ impl Attached {
             .get(ANNOTATION)
             .ok_or_else(|| denied(format!("missing {ANNOTATION} annotation")))?;
         STANDARD.decode(text).map_err(|_| denied(format!("{ANNOTATION} is not base64")))
+    }
+
+    /// What the payload claims, once one of the keys has signed it.
+    pub fn claim(&self, keys: &[PublicKey]) -> Result<Claim> {
+        let signature = self.signature()?;
+        if !keys.iter().any(|key| key.verifies(&self.payload, &signature)) {
+            let message = "cryptographic signature verification failed: none of the keys made it";
+            return Err(Error::new(ErrorKind::Denied, message));
+        }
+        Claim::parse(Kind::Sigstore, &self.payload)
     }
 }
 

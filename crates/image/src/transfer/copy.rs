@@ -102,6 +102,16 @@ pub fn copy(
     }
 }
 
+/// All manifests that a copy would take, the one that is named last.
+pub fn manifests(source: &dyn Source, which: &Select) -> Result<Vec<RawManifest>> {
+    let gather = || {
+        let (top, only) = select(source, which)?;
+        let plan = Plan::make(source, top, only.as_ref())?;
+        Ok(plan.manifests.into_iter().chain([plan.top]).collect())
+    };
+    gather().map_err(|error: Error| error.wrap(source.describe()))
+}
+
 /// What to begin with, and of an index that stays whole the entries that are copied.
 fn select(source: &dyn Source, select: &Select) -> Result<(RawManifest, Option<HashSet<Digest>>)> {
     let named = source.resolve()?;

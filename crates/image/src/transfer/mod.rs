@@ -19,7 +19,7 @@ use conex_spec::image::Descriptor;
 
 use crate::{Error, ErrorKind, Result};
 
-pub use copy::{CopyOptions, Others, Select, copy};
+pub use copy::{CopyOptions, Others, Select, copy, manifests};
 pub use form::{Form, Format, LayerForm};
 
 /// A manifest or index: its descriptor and the exact bytes that are hashed, stored and sent.

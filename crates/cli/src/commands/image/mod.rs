@@ -13,6 +13,7 @@ pub(crate) mod get_file;
 pub(crate) mod insert;
 pub(crate) mod new;
 pub(crate) mod rebase;
+pub(crate) mod sign;
 pub(crate) mod stat;
 pub(crate) mod strip_file;
 pub(crate) mod target;
@@ -47,6 +48,9 @@ enum Verb {
     Diff(diff::Args),
     #[command(visible_alias = "history")]
     Stat(stat::Args),
+    Sign(sign::SignArgs),
+    Verify(sign::VerifyArgs),
+    GenerateKeyPair(sign::GenerateArgs),
 }
 
 /// Runs the verb.
@@ -65,5 +69,8 @@ pub(crate) fn run(args: &Args, session: &Session) -> CommandResult {
         Verb::GetFile(args) => get_file::run(args, session),
         Verb::Diff(args) => diff::run(args, session),
         Verb::Stat(args) => stat::run(args, session, caller),
+        Verb::Sign(args) => sign::sign(args, session),
+        Verb::Verify(args) => sign::verify(args, session),
+        Verb::GenerateKeyPair(args) => sign::generate(args, session),
     }
 }

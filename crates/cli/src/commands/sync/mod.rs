@@ -5,12 +5,13 @@ mod plan;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use clap::ValueEnum;
 use conex_engine::images::transfer::Select;
 use conex_engine::registry::{Client, Settings as RegistrySettings};
+use conex_engine::signature::Wishes;
 use conex_engine::transport::Location;
 use conex_spec::distribution::Reference;
 use conex_spec::image::Platform;
@@ -19,6 +20,7 @@ use regex_lite::Regex;
 use super::copy::Request;
 use super::form::FormArgs;
 use super::sides::TwoSides;
+use super::signing::SigningArgs;
 use crate::error::{CommandError, CommandResult, Context as _};
 use crate::output;
 use crate::session::Session;
@@ -82,8 +84,8 @@ pub(crate) struct Args {
     sides: TwoSides,
     #[command(flatten)]
     form: FormArgs,
-    #[arg(long, hide = true)]
-    remove_signatures: bool,
+    #[command(flatten)]
+    signing: SigningArgs,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -114,7 +116,9 @@ pub(crate) fn run(args: &Args, session: &Session, platform: &Platform) -> Comman
     if args.dry_run {
         output::note("Running in dry-run mode");
     }
-    let work = Work { args, session, platform, destination: args.sides.destination(session)? };
+    let destination = args.sides.destination(session)?;
+    let signatures = args.signing.wishes(session, None)?;
+    let work = Work { args, session, platform, destination, signatures };
     let (synced, failed) = work.copy_all(&items);
     failures.extend(failed);
     if let Some(file) = &args.digestfile {
@@ -184,6 +188,8 @@ struct Work<'a> {
     session: &'a Session,
     platform: &'a Platform,
     destination: RegistrySettings,
+    /// What becomes of signatures.
+    signatures: Arc<Wishes>,
 }
 
 /// Digests and names of what was copied, and what went wrong.
@@ -242,9 +248,12 @@ impl Work<'_> {
             form: self.args.form.form()?,
             preserve_digests: self.args.form.preserve_digests,
             jobs: 3,
+            signatures: self.signatures.clone(),
             quiet: true,
         };
-        if let Some(digest) = self.is_there(&request) {
+        // What is to be signed may be there without the signature.
+        let unsigned = self.signatures.signers.is_empty();
+        if let Some(digest) = self.is_there(&request).filter(|_| unsigned) {
             return Ok((digest, name));
         }
         let copied = request.run(self.session).context(context)?;
