@@ -5,7 +5,9 @@
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
+use std::time::Duration;
 
+use conex_testkit::run::poll;
 use conex_testkit::{Output, Place, Run, Sandbox, for_both, needs, require, tar};
 use serde_json::Value;
 
@@ -295,6 +297,66 @@ fn root_links_of_a_build_lead_nowhere() {
     place.build(&file, &[]).success();
     assert_eq!(fs::read_dir(&canary).unwrap().count(), 0, "something came out");
     assert!(!std::path::Path::new("/BREAK").exists());
+    place.is_whole();
+    sandbox.finish();
+}
+
+/// Each of two stages waits for the other: they end only if both run at the same time.
+#[test]
+fn root_stages_that_do_not_need_each_other_run_together() {
+    needs!(require::root());
+    let sandbox = Sandbox::new();
+    let place = needs!(Place::of_root(&sandbox));
+    let stage = |own: &str, other: &str| {
+        format!(
+            "FROM busybox AS {own}\nRUN --mount=type=cache,id=meet,target=/m touch /m/{own}; n=0; \
+             until [ -e /m/{other} ]; do n=$((n+1)); [ $n -lt 600 ] || exit 1; sleep 0.1; done; echo {own} > /{own}\n"
+        )
+    };
+    let end = "FROM scratch\nCOPY --from=one /one /\nCOPY --from=two /two /\n";
+    place.build(&[&stage("one", "two"), &stage("two", "one"), end].concat(), &["--jobs", "2"]).success();
+    // Ten builds of one file: whoever comes second waits, and finds what the first has made.
+    let file = "FROM busybox\nRUN --mount=type=cache,id=count,target=/m sleep 0.2; echo x >> /m/count\nCOPY Containerfile /\n\
+                RUN --mount=type=cache,id=count,target=/m echo y >> /m/count; wc -l < /m/count > /lines\n";
+    place.file("Containerfile", file);
+    let context = place.context();
+    let words = ["build", "-q", "--timestamp", "1000000000", context.to_str().unwrap()];
+    let ids: Vec<String> = std::thread::scope(|scope| {
+        let builds: Vec<_> =
+            (0..10).map(|_| scope.spawn(|| place.conex(&words).run().success().stdout)).collect();
+        builds.into_iter().map(|build| build.join().unwrap()).collect()
+    });
+    assert!(ids.iter().all(|id| *id == ids[0]), "{ids:?}");
+    place.conex(&["tag", ids[0].trim(), "counted"]).run().success();
+    assert_eq!(place.prints("counted", &["cat", "/lines"]), "2\n", "each step once");
+    place.is_whole();
+    sandbox.finish();
+}
+
+/// A killed build's command ends with the next build; what was finished is not done again.
+#[test]
+fn root_a_killed_build_leaves_nothing_for_long() {
+    needs!(require::root());
+    let sandbox = Sandbox::new();
+    let place = needs!(Place::of_root(&sandbox));
+    let file = |last: &str| {
+        format!(
+            "FROM busybox\nRUN echo finished > /a\nRUN --mount=type=cache,target=/m touch /m/begun; {last}\n"
+        )
+    };
+    place.file("Containerfile", &file("sleep 1000"));
+    let context = place.context();
+    let mut build = place.conex(&["build", context.to_str().unwrap()]).background();
+    let caches = sandbox.store().join("build-mounts");
+    let begun = || {
+        let entries = fs::read_dir(&caches).ok()?;
+        entries.flatten().find(|entry| entry.path().join("begun").exists())
+    };
+    assert!(poll(Duration::from_secs(60), begun).is_some(), "{}", build.output());
+    build.child.kill().unwrap();
+    build.child.wait().unwrap();
+    let next = place.build(&file("true"), &[]).success();
+    assert_eq!(next.stderr.matches(" CACHED").count(), 1, "{next}");
     place.is_whole();
     sandbox.finish();
 }

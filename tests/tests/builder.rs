@@ -266,6 +266,22 @@ fn root_killed_verbs_leave_a_whole_store() {
         killed.says(&["builder", "rmi", "localhost/made:1"]);
     });
 
+    let file =
+        "FROM localhost/a:1 AS one\nCOPY new /x/\nFROM localhost/a:1\nCOPY --from=one /x /y/\nWORKDIR /w\n";
+    fs::write(sandbox.path("work/Containerfile"), file).expect("write a file");
+    let build = ["build", "--quiet", "--timestamp", "1000000000", "--tag", "localhost/built:1"];
+    let id = killed.says(&build);
+    let forgotten = |killed: &Killed<'_>| {
+        killed.says(&["builder", "rmi", "localhost/built:1"]);
+        killed.says(&["system", "prune"]);
+    };
+    killed.everywhere(&build, forgotten, |killed| {
+        assert_eq!(killed.says(&build), id);
+        let left = fs::read_dir(sandbox.store().join("building")).expect("a directory").count();
+        assert_eq!(left, 0, "the next build sweeps");
+    });
+    forgotten(&killed);
+
     killed.everywhere(&rm, changed, |killed| {
         killed.says(&["builder", "rm", "--all"]);
         assert_eq!(killed.says(&["builder", "containers", "-q"]), "");

@@ -15,11 +15,13 @@ pub mod chmod;
 pub mod commit;
 pub mod container;
 pub mod containerfile;
+pub mod context;
 pub mod copy;
 pub mod execute;
 pub mod glob;
 pub mod graph;
 pub mod ignore;
 pub mod lint;
+pub mod remote;
 
 pub use conex_engine::{Error, ErrorKind, Result, Wrap};

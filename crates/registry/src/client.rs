@@ -2,13 +2,14 @@
 //! The client: hosts, connections and warnings, shared by all threads and all repositories.
 
 use std::collections::{HashMap, HashSet};
+use std::io::Read;
 use std::sync::{Arc, Mutex};
 
 use conex_spec::distribution::Reference;
 use ureq::http::{HeaderMap, Method};
 
 use crate::auth::Scopes;
-use crate::http::{Agents, Ask, Host, Origin, Trust, parse_uri};
+use crate::http::{Agents, Answer, Ask, Host, Origin, Trust, parse_uri};
 use crate::settings::lock;
 use crate::sightings::Sightings;
 use crate::{Remote, Result, Settings};
@@ -53,16 +54,25 @@ impl Client {
 
     /// What is at an http or https address, at most `cap` bytes; nobody is logged in there. `None`: nothing is.
     pub fn fetch(&self, address: &str, cap: u64) -> Result<Option<Vec<u8>>> {
+        self.get(address)?.map(|mut answer| answer.read_capped(cap)).transpose()
+    }
+
+    /// The same of any length, to be read once.
+    pub fn open(&self, address: &str) -> Result<Option<impl Read + use<>>> {
+        Ok(self.get(address)?.map(Answer::into_reader))
+    }
+
+    fn get(&self, address: &str) -> Result<Option<Answer>> {
         let uri = parse_uri(address)?;
         let origin = Origin::of(&uri)?;
         let trust = Trust::of(&origin.host, false, self.shared.settings.tls.verify);
         let host = Host::at(&origin.authority(), origin, trust);
-        let mut answer = host.send(&self.shared, Ask::at(Method::GET, uri, Scopes::none()).expect(&[404]))?;
+        let answer = host.send(&self.shared, Ask::at(Method::GET, uri, Scopes::none()).expect(&[404]))?;
         if answer.status == 404 {
             answer.finish();
             return Ok(None);
         }
-        answer.read_capped(cap).map(Some)
+        Ok(Some(answer))
     }
 
     /// Whether `host` knows whom the settings log in as there. A host that demands no login knows everybody.

@@ -10,7 +10,6 @@ use conex_image::snapshot::Snapshot;
 use conex_spec::Digest;
 use conex_spec::image::Platform;
 
-use super::tree::remove_tree;
 use super::{Record, Tree};
 use crate::{Error, ErrorKind, Result, Wrap as _};
 
@@ -102,17 +101,7 @@ impl Held {
 
     /// A `run` whose command was killed may still have its process.
     fn end_run(&self, engine: &Engine) -> Result<()> {
-        let bundle = self.working.path.join("run");
-        if !bundle.exists() {
-            return Ok(());
-        }
-        if let Some(id) = json::read::<String>(&bundle.join("id.json"))? {
-            let runtime = engine.runtime();
-            if runtime.knows(&id)? {
-                runtime.check(&mut runtime.command(&["delete", "--force", &id]))?;
-            }
-        }
-        remove_tree(&bundle)
+        super::run::end(engine, &self.working.path.join("run"))
     }
 
     /// A commit that was killed: either the layer has gone over to the store, or nothing has happened.

@@ -29,6 +29,7 @@ pub use from::{FromOptions, from};
 pub use mounts::{Mounted, mount, mounted, umount};
 pub use record::{Isolation, Record, Sealing};
 pub use remove::{remove, rename, sweep};
+pub(crate) use run::end as end_run;
 pub use run::{RunOptions, Status, run, run_in};
 pub use tree::Tree;
 pub(crate) use tree::remove_tree;

@@ -79,6 +79,20 @@ pub fn run_in(
     })
 }
 
+/// Ends what still runs of a bundle whose command was killed, and removes the bundle, if it is there.
+pub(crate) fn end(engine: &Engine, bundle: &Path) -> Result<()> {
+    if !bundle.exists() {
+        return Ok(());
+    }
+    if let Some(id) = json::read::<String>(&bundle.join("id.json"))? {
+        let runtime = engine.runtime();
+        if runtime.knows(&id)? {
+            runtime.check(&mut runtime.command(&["delete", "--force", &id]))?;
+        }
+    }
+    remove_tree(bundle)
+}
+
 fn execute(engine: &Engine, bundle: &Path, id: &str, options: &RunOptions) -> Result<Status> {
     let mut command = engine.runtime().command(&["run", "--bundle"]);
     command.arg(bundle).arg(id);

@@ -35,6 +35,8 @@ pub(crate) use directory::make_directory;
 pub use origin::{Origin, Owners};
 pub(crate) use place::{Copier, Target};
 pub(crate) use select::normal;
+pub use unpack::unpack;
+pub(crate) use unpack::{extract, is_tar};
 
 /// What is copied how.
 #[derive(Clone, Debug, Default)]

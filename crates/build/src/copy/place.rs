@@ -62,6 +62,20 @@ impl<'a> Copier<'a> {
         Ok(Self { tree, target, options, owner, scratch, content, buffer: vec![0; BUFFER] })
     }
 
+    /// From now on others, but for `--chown`.
+    pub(crate) fn options(&mut self, options: &'a CopyOptions) {
+        self.options = options;
+    }
+
+    /// All that `work` copies is said by a text.
+    pub(crate) fn known_as(&mut self, text: &str, work: impl FnOnce(&mut Self) -> Result<()>) -> Result<()> {
+        self.content.add(text);
+        let content = self.content.clone();
+        work(self)?;
+        self.content = content;
+        Ok(())
+    }
+
     /// What was copied.
     pub(crate) fn finish(self) -> Content {
         self.content

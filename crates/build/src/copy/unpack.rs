@@ -37,7 +37,12 @@ pub(super) fn is_archive(selected: &Selected) -> Result<bool> {
             "copy it with ADD --unpack=false, or unpack it: RUN --mount=target=/ctx tar -xf /ctx/FILE",
         ));
     }
-    let Ok(reader) = decoder(BufReader::new(open()?)) else { return Ok(false) };
+    is_tar(open()?)
+}
+
+/// Whether there is a tar archive, compressed or not.
+pub(crate) fn is_tar(file: impl Read + Send) -> Result<bool> {
+    let Ok(reader) = decoder(BufReader::new(file)) else { return Ok(false) };
     let mut block = Vec::new();
     // What cannot be decompressed is no archive, but a file.
     let read = reader.take(512).read_to_end(&mut block);
@@ -45,9 +50,18 @@ pub(super) fn is_archive(selected: &Selected) -> Result<bool> {
 }
 
 /// Unpacks into `scratch`, made anew; the digest of the archive's bytes.
-pub(super) fn extract(file: File, scratch: &Path) -> Result<Digest> {
+pub(crate) fn extract(file: File, scratch: &Path) -> Result<Digest> {
     remove_tree(scratch)?;
     std::fs::create_dir(scratch).wrap(|| scratch.display().to_string())?;
+    let mut hashing = Hashing { file, hasher: Hasher::new(Algorithm::Sha256) };
+    unpack(decoder(BufReader::new(&mut hashing))?, scratch)?;
+    // Behind the archive's end there may be more.
+    std::io::copy(&mut hashing, &mut std::io::sink()).wrap(|| "read")?;
+    Ok(hashing.hasher.finish())
+}
+
+/// Unpacks a tar into a directory, beside what is there.
+pub fn unpack(archive: impl Read + Send, directory: &Path) -> Result<()> {
     let options = Options {
         form: Form::Plain { keep_dirlinks: false },
         owner: Owner::Keep,
@@ -55,13 +69,9 @@ pub(super) fn extract(file: File, scratch: &Path) -> Result<Digest> {
         limits: Limits::default(),
         digests: false,
     };
-    let mut hashing = Hashing { file, hasher: Hasher::new(Algorithm::Sha256) };
-    let mut tree = Tree::new(Dir::open_host(scratch)?, options, Below::Unknown)?;
-    tree.apply(BufReader::with_capacity(128 << 10, decoder(BufReader::new(&mut hashing))?))?;
-    tree.finish()?;
-    // Behind the archive's end there may be more.
-    std::io::copy(&mut hashing, &mut std::io::sink()).wrap(|| "read")?;
-    Ok(hashing.hasher.finish())
+    let mut tree = Tree::new(Dir::open_host(directory)?, options, Below::Unknown)?;
+    tree.apply(BufReader::with_capacity(128 << 10, archive))?;
+    Ok(tree.finish().map(drop)?)
 }
 
 /// A file that is hashed while it is read.

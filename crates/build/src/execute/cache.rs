@@ -57,31 +57,32 @@ pub(super) struct Place<'a> {
     build: &'a Build<'a>,
     digest: Digest,
     directory: PathBuf,
+    /// What was done before does not count.
+    fresh: bool,
     _lock: File,
 }
 
 impl<'a> Place<'a> {
-    /// Waits for who does the same.
-    pub(super) fn lock(build: &'a Build<'a>, digest: Digest) -> Result<Self> {
+    /// Waits for who does the same. If it is to be `fresh`, it is done again, whatever is known.
+    pub(super) fn lock(build: &'a Build<'a>, digest: Digest, fresh: bool) -> Result<Self> {
         let directory = build.engine.settings.root.join(RECORDS).join(digest.hex());
         fs::create_dir_all(&directory).wrap(|| format!("make {}", directory.display()))?;
         let path = directory.join("lock");
         let lock = File::options().create(true).append(true).open(&path);
         let lock = lock.wrap(|| format!("open {}", path.display()))?;
         lock.lock().wrap(|| format!("lock {}", path.display()))?;
-        Ok(Self { build, digest, directory, _lock: lock })
+        Ok(Self { build, digest, directory, fresh, _lock: lock })
     }
 
     /// Whether anything was done here before.
     pub(super) fn is_known(&self) -> Result<bool> {
         let mut entries = fs::read_dir(&self.directory).wrap(|| self.directory.display().to_string())?;
-        Ok(self.build.options.usage == Usage::Use
-            && entries.any(|entry| entry.is_ok_and(|entry| entry.file_name() != "lock")))
+        Ok(!self.fresh && entries.any(|entry| entry.is_ok_and(|entry| entry.file_name() != "lock")))
     }
 
     /// What that content led to; `Some(None)`: to nothing.
     pub(super) fn recall(&self, content: &Digest) -> Result<Option<Option<Layer>>> {
-        if self.build.options.usage == Usage::Refresh {
+        if self.fresh {
             return Ok(None);
         }
         let Some(record) = json::read::<Record>(&self.record(content))? else { return Ok(None) };

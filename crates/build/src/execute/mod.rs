@@ -7,6 +7,7 @@
 //!                   └─miss─► Tree: overlay of the parent's layers ─► run | copy ─► describe ─► adopt ─┘
 //! ```
 
+mod agent;
 mod cache;
 mod copy;
 mod image;
@@ -16,7 +17,7 @@ mod run;
 mod schedule;
 mod step;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -30,6 +31,7 @@ use crate::commit::{Committed, Format};
 use crate::container::Isolation;
 use crate::graph::{Graph, Node, NodeId};
 use crate::ignore::Ignore;
+use crate::remote::Remote;
 use crate::{Error, Result, Wrap as _};
 
 pub use cache::{Usage, forget};
@@ -44,6 +46,12 @@ pub struct Options {
     pub ignore: Ignore,
     /// Whether steps that were done before are done again.
     pub usage: Usage,
+    /// Stages of which the steps are done again.
+    pub refresh: BTreeSet<String>,
+    /// `ADD` from other machines.
+    pub remote: Remote,
+    /// `--ssh`: sockets of agents by id.
+    pub agents: BTreeMap<String, PathBuf>,
     /// `--secret`: files by id.
     pub secrets: BTreeMap<String, Secret>,
     /// Variables of every command that are in no key and no history: proxies.

@@ -8,7 +8,11 @@ use std::path::{Path, PathBuf};
 use conex_engine::Engine;
 use tempfile::TempDir;
 
+use crate::container::end_run;
 use crate::{Result, Wrap as _};
+
+/// How the names of bundles end.
+pub(super) const BUNDLE: &str = "-bundle";
 
 /// Goes with the build.
 pub(super) struct Place {
@@ -53,7 +57,21 @@ pub fn sweep(engine: &Engine) -> Result<()> {
             Err(TryLockError::Error(error)) => {
                 return Err(error).wrap(|| format!("lock {}", path.display()));
             }
-            Ok(()) => crate::container::remove_tree(&path)?,
+            Ok(()) => {
+                end_commands(engine, &path)?;
+                crate::container::remove_tree(&path)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The commands of a killed build may still run.
+fn end_commands(engine: &Engine, place: &Path) -> Result<()> {
+    for entry in fs::read_dir(place).wrap(|| place.display().to_string())? {
+        let path = entry.wrap(|| place.display().to_string())?.path();
+        if path.to_string_lossy().ends_with(BUNDLE) {
+            end_run(engine, &path)?;
         }
     }
     Ok(())

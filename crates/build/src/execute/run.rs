@@ -17,6 +17,7 @@ use conex_spec::runtime::Mount as RuntimeMount;
 use conex_sys::mount::{self, Extent};
 use conex_sys::path::{Dir, Root};
 
+use super::agent::Agent;
 use super::schedule::Values;
 use super::{Build, Secret};
 use crate::container::{RunOptions, Tree, run_in};
@@ -45,6 +46,7 @@ struct Prepared {
     shown: Vec<Shown>,
     /// Held as long as the command runs.
     locks: Vec<fs::File>,
+    agents: Vec<Agent>,
 }
 
 struct Shown {
@@ -73,7 +75,7 @@ impl Build<'_> {
                 self.private_file(&format!("{id}-{name}"), text.as_bytes(), 0o755, FileMode::default())?;
             prepared.mounts.push(bind(&path, &format!("/dev/pipes/{name}"), true));
         }
-        let bundle = self.work.path().join(format!("{id}-bundle"));
+        let bundle = self.work.path().join(format!("{id}{}", super::place::BUNDLE));
         crate::container::remove_tree(&bundle)?;
         let shown = std::mem::take(&mut prepared.shown);
         let sandbox = self.sandbox(run, &prepared);
@@ -136,11 +138,21 @@ impl Build<'_> {
                     prepared.mounts.push(bind(&path, &target, true));
                 }
             }
-            MountKind::Ssh { id, required, .. } if *required => {
-                let message = format!("there is no agent {id:?}: sockets of agents are not passed on yet");
-                return Err(Error::new(ErrorKind::Unsupported, message));
-            }
-            MountKind::Ssh { .. } => {}
+            MountKind::Ssh { id, required, mode } => match self.options.agents.get(id) {
+                Some(agent) => {
+                    let passed =
+                        Agent::listen(&self.work.path().join(format!("{name}-agent")), agent, *mode)?;
+                    prepared.env.push(format!("SSH_AUTH_SOCK={target}"));
+                    prepared.mounts.push(bind(&passed.socket, &target, false));
+                    prepared.agents.push(passed);
+                }
+                None if *required => {
+                    let message = format!("the ssh agent {id:?} is required");
+                    return Err(Error::new(ErrorKind::Usage, message)
+                        .with_hint(format!("give its socket: --ssh {id}=SOCKET")));
+                }
+                None => {}
+            },
         }
         Ok(())
     }

@@ -8,12 +8,14 @@ use conex_image::snapshot::Snapshot;
 use conex_sys::path::Root;
 
 use super::cache::Place;
+use super::copy::Fetched;
 use super::schedule::Values;
-use super::{Build, Layer, Stopped, Value, copy, key};
+use super::{Build, Layer, Stopped, Usage, Value, copy, key};
 use crate::container::Tree;
 use crate::copy::{Content, Origin, Owners};
 use crate::graph::{self, Base, Node, NodeId, Source, Step};
 use crate::ignore::Ignore;
+use crate::remote::{self, Repository};
 use crate::{Error, ErrorKind, Result, Wrap as _};
 
 impl Build<'_> {
@@ -26,47 +28,57 @@ impl Build<'_> {
     ) -> std::result::Result<(Value, bool), Stopped> {
         let at = |error: Error| Stopped::At(id, error);
         let below = node.step.inputs().first().and_then(|input| values[*input].clone());
-        let below = below.map(|value| value.layers.clone()).unwrap_or_default();
+        let all = below.map(|value| value.layers.clone()).unwrap_or_default();
         match &node.step {
             Step::Scratch => Ok((Value { layers: Vec::new(), outside: None, added: false }, true)),
             Step::Image(base) => Ok((self.base(base).map_err(at)?, true)),
             Step::Context(name) => Ok((self.outside(name.as_ref()).map_err(at)?, true)),
             step => {
-                let place = key::place(&below, step, self.options.times);
-                let place = Place::lock(self, place).map_err(at)?;
-                if let Some(layer) = self.recall(id, step, values, &place).map_err(at)? {
-                    return Ok((with(below, layer), true));
+                // A linked copy is the same on whatever it stands.
+                let below = if is_link(step) { &[] } else { &all[..] };
+                let place = key::place(below, step, self.options.times);
+                let place = Place::lock(self, place, self.is_fresh(node)).map_err(at)?;
+                let known = known(step, values);
+                if let Some(layer) = self.recall(&place, known.as_ref()).map_err(at)? {
+                    return Ok((with(all, layer), true));
                 }
-                let (layer, content) = self.perform(id, step, &below, values)?;
-                for content in known(step, values).into_iter().chain(content) {
+                let inputs = Inputs { id, step, values, fetched: self.fetch(id, step).map_err(at)? };
+                if let Some(layer) = self.recall_content(&inputs, &place, known.as_ref()).map_err(at)? {
+                    return Ok((with(all, layer), true));
+                }
+                let (layer, content) = self.perform(&inputs, below)?;
+                for content in known.into_iter().chain(content) {
                     place.remember(&content.digest(), layer.as_ref()).map_err(at)?;
                 }
-                Ok((with(below, layer), false))
+                Ok((with(all, layer), false))
             }
         }
     }
 
-    /// What the step came to before; first by what is known without reading a file.
-    fn recall(
+    /// Whether the command line asks for it to be done again.
+    fn is_fresh(&self, node: &Node) -> bool {
+        self.options.usage == Usage::Refresh || self.options.refresh.contains(&node.stage)
+    }
+
+    /// What the step came to before, by what is known without reading a file.
+    fn recall(&self, place: &Place<'_>, known: Option<&Content>) -> Result<Option<Option<Layer>>> {
+        known.map(|known| place.recall(&known.clone().digest())).transpose().map(Option::flatten)
+    }
+
+    /// The same by the files that it takes. They are not read where nothing was done before.
+    fn recall_content(
         &self,
-        id: NodeId,
-        step: &Step,
-        values: &Values,
+        inputs: &Inputs<'_>,
         place: &Place<'_>,
+        known: Option<&Content>,
     ) -> Result<Option<Option<Layer>>> {
-        if !place.is_known()? {
+        let takes_files = inputs.step.inputs().len() > 1 || !inputs.fetched.is_empty();
+        if !takes_files || !place.is_known()? {
             return Ok(None);
         }
-        let known = known(step, values).map(Content::digest);
-        if let Some(layer) = known.as_ref().map(|known| place.recall(known)).transpose()?.flatten() {
-            return Ok(Some(layer));
-        }
-        if step.inputs().len() < 2 {
-            return Ok(None);
-        }
-        let layer = place.recall(&self.content(id, step, values)?.digest())?;
+        let layer = place.recall(&self.content(inputs)?.digest())?;
         if let (Some(layer), Some(known)) = (&layer, known) {
-            place.remember(&known, layer.as_ref())?;
+            place.remember(&known.clone().digest(), layer.as_ref())?;
         }
         Ok(layer)
     }
@@ -95,18 +107,21 @@ impl Build<'_> {
     }
 
     /// What the step takes from elsewhere, hashed.
-    fn content(&self, id: NodeId, step: &Step, values: &Values) -> Result<Content> {
+    fn content(&self, inputs: &Inputs<'_>) -> Result<Content> {
+        let Inputs { id, step, values, fetched } = inputs;
         let mut content = Content::new();
         match step {
             Step::Copy(step) => match step.from {
-                Some(from) => self.with_origin(id, from, values, |origin| copy::content(step, Some(origin))),
-                None => copy::content(step, None),
+                Some(from) => self.with_origin(*id, from, values, |origin| {
+                    copy::content(step, copy::From { origin: Some(origin), fetched })
+                }),
+                None => copy::content(step, copy::From { origin: None, fetched }),
             },
             Step::Run(run) => {
                 for (mount, from) in &run.mounts {
                     let Some(from) = *from else { continue };
                     let source = super::run::source(mount);
-                    self.with_origin(id, from, values, |origin| {
+                    self.with_origin(*id, from, values, |origin| {
                         content.source(origin, source, false, &Ignore::default())
                     })?;
                 }
@@ -114,6 +129,38 @@ impl Build<'_> {
             }
             _ => Ok(content),
         }
+    }
+
+    /// Brings what is on other machines here.
+    fn fetch(&self, id: NodeId, step: &Step) -> Result<Vec<Fetched>> {
+        let Step::Copy(copy) = step else { return Ok(Vec::new()) };
+        let mut all = Vec::new();
+        for (number, source) in copy.sources.iter().enumerate() {
+            let directory = self.work.path().join(format!("{id}-fetched-{number}"));
+            if matches!(source, Source::Url { .. } | Source::Git { .. }) {
+                crate::container::remove_tree(&directory)?;
+                std::fs::create_dir(&directory).wrap(|| format!("make {}", directory.display()))?;
+            }
+            let (path, commit) = match source {
+                Source::Path(_) | Source::Inline { .. } => continue,
+                Source::Url { url, checksum } => {
+                    (self.options.remote.file(url, checksum.as_deref(), &directory)?, None)
+                }
+                Source::Git { remote, reference, subdirectory, keep_git_dir, checksum } => {
+                    let repository = Repository {
+                        remote,
+                        reference: reference.as_deref(),
+                        keep_git_dir: *keep_git_dir,
+                        checksum: checksum.as_deref(),
+                    };
+                    let commit = self.options.remote.repository(&repository, &directory)?;
+                    (subdirectory.clone().unwrap_or_default(), Some(commit))
+                }
+            };
+            let root = Root::open_host(&directory)?;
+            all.push(Fetched { origin: Origin::context(root), path, commit });
+        }
+        Ok(all)
     }
 
     /// The tree of a value, as something to take files from.
@@ -157,28 +204,27 @@ impl Build<'_> {
     /// Does the step: the layer that it made, and what it took; nothing is said of that where it changed meanwhile.
     fn perform(
         &self,
-        id: NodeId,
-        step: &Step,
+        inputs: &Inputs<'_>,
         below: &[Layer],
-        values: &Values,
     ) -> std::result::Result<(Option<Layer>, Option<Content>), Stopped> {
-        let at = |error: Error| Stopped::At(id, error);
+        let Inputs { id, step, values, .. } = inputs;
+        let at = |error: Error| Stopped::At(*id, error);
         let tree = self.tree(&id.to_string(), below).map_err(at)?;
         let (changed, content) = match step {
             Step::Run(run) => {
-                let before = self.content(id, step, values).map_err(at)?;
-                let status = self.run(id, run, &tree, values).map_err(at)?;
+                let before = self.content(inputs).map_err(at)?;
+                let status = self.run(*id, run, &tree, values).map_err(at)?;
                 if status != 0 {
-                    return Err(Stopped::Command(id, status));
+                    return Err(Stopped::Command(*id, status));
                 }
                 // Layers stay what they are.
                 let after = match known(step, values) {
                     Some(_) => before.clone(),
-                    None => self.content(id, step, values).map_err(at)?,
+                    None => self.content(inputs).map_err(at)?,
                 };
                 (true, Some(before).filter(|before| before.clone().digest() == after.digest()))
             }
-            Step::Copy(step) => (true, Some(self.copy(id, step, &tree, values).map_err(at)?)),
+            Step::Copy(step) => (true, Some(self.copy(inputs, step, &tree).map_err(at)?)),
             Step::Directory(step) => {
                 let made = tree.with_root(|merged| copy::workdir(step, merged)).map_err(at)?;
                 (made, Some(Content::new()))
@@ -196,15 +242,35 @@ impl Build<'_> {
         Ok(self.layer(&made))
     }
 
-    fn copy(&self, id: NodeId, step: &graph::Copy, tree: &Tree, values: &Values) -> Result<Content> {
+    fn copy(&self, inputs: &Inputs<'_>, step: &graph::Copy, tree: &Tree) -> Result<Content> {
+        let Inputs { id, values, fetched, .. } = inputs;
         let scratch = self.work.path().join(format!("{id}-unpacked"));
+        let into_tree = |origin: Option<&Origin>| {
+            let from = copy::From { origin, fetched };
+            match step.link {
+                // Through an overlay, new directories would hide those of the layers below.
+                true => copy::copy(step, from, &tree.upper(), &scratch),
+                false => tree.with_root(|merged| copy::copy(step, from, merged, &scratch)),
+            }
+        };
         match step.from {
-            None => tree.with_root(|merged| copy::copy(step, None, merged, &scratch)),
-            Some(from) => self.with_origin(id, from, values, |origin| {
-                tree.with_root(|merged| copy::copy(step, Some(origin), merged, &scratch))
-            }),
+            None => into_tree(None),
+            Some(from) => self.with_origin(*id, from, values, |origin| into_tree(Some(origin))),
         }
     }
+}
+
+/// What a step is done with.
+struct Inputs<'a> {
+    id: NodeId,
+    step: &'a Step,
+    values: &'a Values,
+    /// What was on other machines.
+    fetched: Vec<Fetched>,
+}
+
+fn is_link(step: &Step) -> bool {
+    matches!(step, Step::Copy(copy) if copy.link)
 }
 
 /// One layer more, if there is one.
@@ -225,7 +291,11 @@ fn known(step: &Step, values: &Values) -> Option<Content> {
     }
     match step {
         Step::Copy(copy) => {
-            let fixed = |source: &Source| matches!(source, Source::Path(_) | Source::Inline { .. });
+            let fixed = |source: &Source| match source {
+                Source::Path(_) | Source::Inline { .. } => true,
+                Source::Url { checksum, .. } => checksum.is_some(),
+                Source::Git { reference, .. } => reference.as_deref().is_some_and(remote::is_commit),
+            };
             copy.sources.iter().all(fixed).then_some(content)
         }
         _ => Some(content),

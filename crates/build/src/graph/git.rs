@@ -3,13 +3,13 @@
 
 /// An address.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Address {
+pub(crate) enum Address {
     Url,
     Git { remote: String, reference: Option<String>, subdirectory: Option<String> },
 }
 
 /// `None`: a path of the context.
-pub(super) fn address(source: &str) -> Option<Address> {
+pub(crate) fn address(source: &str) -> Option<Address> {
     let is_http = source.starts_with("http://") || source.starts_with("https://");
     let is_git = source.starts_with("git://") || source.starts_with("ssh://") || is_scp(source);
     let (remote, fragment) = source.split_once('#').map_or((source, None), |(a, b)| (a, Some(b)));

@@ -12,7 +12,7 @@
 mod base;
 pub(crate) use base::parse as parse_platform;
 mod configure;
-mod git;
+pub(crate) mod git;
 mod plan;
 mod ports;
 mod render;

@@ -82,7 +82,10 @@ impl Planner<'_> {
         if let Origin::Stage(base) = origin {
             let below = self.done[base].clone();
             self.pay(below.variables.bytes() + 64 * below.history.len(), head.span)?;
-            return Ok(State { triggers: Vec::new(), has_command: false, title, ..(*below).clone() });
+            let mut state = State { triggers: Vec::new(), has_command: false, title, ..(*below).clone() };
+            // Triggers go off once.
+            state.config.config.other.remove("OnBuild");
+            return Ok(state);
         }
         let node = self.origin_node(origin, &title, head.span)?;
         let mut config = match origin {

@@ -7,10 +7,12 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use conex_build::containerfile::{Mistake, Span};
+use conex_build::context;
 use conex_build::execute::Secret;
 use conex_build::graph::NamedContext;
 use conex_build::ignore::{Ignore, NAMES};
 use conex_build::lint::Warning;
+use conex_build::remote::Remote;
 use conex_spec::distribution::Reference;
 
 use super::Args;
@@ -25,32 +27,51 @@ pub(super) struct Inputs {
     pub(super) directories: BTreeMap<Option<String>, PathBuf>,
     pub(super) named: BTreeMap<String, NamedContext>,
     pub(super) ignore: Ignore,
+    /// Directories that go with the build.
+    _fetched: Vec<context::Context>,
 }
 
 impl Inputs {
-    pub(super) fn read(args: &Args) -> Result<Self, CommandError> {
-        let context = args.context.clone().unwrap_or_else(|| ".".into());
-        check_context(&context)?;
-        let context = fs::canonicalize(&context).context(|| format!("context {}", context.display()))?;
-        let (name, text) = containerfile(args.file.as_deref(), &context)?;
-        let ignore = ignore(args.ignorefile.as_deref(), &name, &context)?;
-        let mut directories = BTreeMap::from([(None, context)]);
-        let mut named = BTreeMap::new();
+    pub(super) fn read(args: &Args, session: &Session) -> Result<Self, CommandError> {
+        let remote = remote(args, session)?;
+        let mut fetched = Vec::new();
+        let mut given = None;
+        let mut directory = |text: &str| -> Result<(PathBuf, Option<String>), CommandError> {
+            if !context::is_remote(text) {
+                let path = fs::canonicalize(text).context(|| format!("context {text}"))?;
+                return Ok((path, None));
+            }
+            let mut context = context::Context::fetch(&remote, text, &mut std::io::stdin())
+                .context(|| format!("context {text}"))?;
+            let (path, text) = (context.path.clone(), context.text.take());
+            fetched.push(context);
+            Ok((path, text))
+        };
+        let main = args.context.clone().unwrap_or_else(|| ".".into());
+        let (main, text) = directory(&main.to_string_lossy())?;
+        let (mut directories, mut named) = (BTreeMap::new(), BTreeMap::new());
         for (name, value) in &args.build_context {
-            let kind =
-                match value.strip_prefix("docker-image://").or(value.strip_prefix("container-image://")) {
-                    Some(image) => NamedContext::Image(image.to_owned()),
-                    None => {
-                        check_context(Path::new(value))?;
-                        let path =
-                            fs::canonicalize(value).context(|| format!("--build-context {name}={value}"))?;
-                        directories.insert(Some(name.clone()), path);
-                        NamedContext::Files
-                    }
-                };
+            let image = value.strip_prefix("docker-image://").or(value.strip_prefix("container-image://"));
+            let kind = match image {
+                Some(image) => NamedContext::Image(image.to_owned()),
+                None => {
+                    let (path, _) = directory(value).context(|| format!("--build-context {name}"))?;
+                    directories.insert(Some(name.clone()), path);
+                    NamedContext::Files
+                }
+            };
             named.insert(name.to_lowercase(), kind);
         }
-        Ok(Self { text, name, directories, named, ignore })
+        if let Some(text) = text.filter(|_| args.file.is_none()) {
+            given = Some(("Containerfile".to_owned(), text));
+        }
+        let (name, text) = match given {
+            Some(given) => given,
+            None => containerfile(args.file.as_deref(), &main)?,
+        };
+        let ignore = ignore(args.ignorefile.as_deref(), &name, &main)?;
+        directories.insert(None, main);
+        Ok(Self { text, name, directories, named, ignore, _fetched: fetched })
     }
 
     /// `Containerfile:3:7: …`, with the line.
@@ -82,43 +103,106 @@ impl Inputs {
     }
 }
 
-fn check_context(path: &Path) -> Result<(), CommandError> {
-    let text = path.to_string_lossy();
-    if text == "-" || text.contains("://") || text.starts_with("git@") {
-        return Err(CommandError::usage(format!("context {text}: only directories can be contexts yet"))
-            .with_hint("unpack or clone it first; a Containerfile on stdin is -f -"));
-    }
-    Ok(())
-}
-
 /// As it is called, else in the context; Containerfile before Dockerfile.
 fn containerfile(file: Option<&Path>, context: &Path) -> Result<(String, String), CommandError> {
-    let path = match file {
+    let name = match file {
         Some(path) if path == Path::new("-") => {
             let mut text = String::new();
             std::io::stdin().read_to_string(&mut text).context(|| "read stdin")?;
             return Ok(("stdin".to_owned(), text));
         }
-        Some(path) if path.exists() || path.is_absolute() => path.to_owned(),
-        Some(path) => context.join(path),
+        Some(path) if path.exists() || path.is_absolute() => {
+            let text = fs::read(path).context(|| format!("read {}", path.display()))?;
+            let name = path.strip_prefix(context).unwrap_or(path).display().to_string();
+            return Ok((name.clone(), utf8(text, &name)?));
+        }
+        Some(path) => path.display().to_string(),
         None => {
-            let both = ["Containerfile", "Dockerfile"].map(|name| context.join(name));
-            let [containerfile, _] = &both;
-            both.iter().find(|path| path.exists()).unwrap_or(containerfile).clone()
+            let both = ["Containerfile", "Dockerfile"].map(|name| (name, context.join(name)));
+            both.iter().find(|(_, path)| path.exists()).unwrap_or(&both[0]).0.to_owned()
         }
     };
-    let bytes = fs::read(&path).context(|| format!("read {}", path.display()))?;
-    let text = String::from_utf8(bytes)
-        .map_err(|_| CommandError::usage(format!("{} is not UTF-8 text", path.display())))?;
-    Ok((path.strip_prefix(context).unwrap_or(&path).display().to_string(), text))
+    let text = in_context(context, &name)?.ok_or_else(|| {
+        let message = format!("read {}: there is no such file", context.join(&name).display());
+        CommandError::usage(message).with_hint("name it: conex build -f FILE")
+    })?;
+    Ok((name, text))
 }
 
 fn ignore(given: Option<&Path>, file: &str, context: &Path) -> Result<Ignore, CommandError> {
-    let candidates = NAMES.map(|name| context.join(name.replace("{}", file)));
-    let path = given.map(ToOwned::to_owned).or_else(|| candidates.into_iter().find(|path| path.exists()));
-    let Some(path) = path else { return Ok(Ignore::default()) };
-    let text = fs::read_to_string(&path).context(|| format!("read {}", path.display()))?;
-    Ignore::parse(&text).map_err(|message| CommandError::usage(format!("{}: {message}", path.display())))
+    let parse = |name: &str, text: &str| {
+        Ignore::parse(text).map_err(|message| CommandError::usage(format!("{name}: {message}")))
+    };
+    if let Some(path) = given {
+        let text = fs::read_to_string(path).context(|| format!("read {}", path.display()))?;
+        return parse(&path.display().to_string(), &text);
+    }
+    for name in NAMES.map(|name| name.replace("{}", file)) {
+        if let Some(text) = in_context(context, &name)? {
+            return parse(&name, &text);
+        }
+    }
+    Ok(Ignore::default())
+}
+
+/// A file of the context, whose links lead nowhere else: a context may be somebody else's.
+fn in_context(context: &Path, name: &str) -> Result<Option<String>, CommandError> {
+    let root = conex_build::copy::open(context)?;
+    let place = || format!("read {}", context.join(name).display());
+    let Some(mut file) = root.open_regular(name).map_err(conex_build::Error::from).context(place)? else {
+        return Ok(None);
+    };
+    let mut text = Vec::new();
+    file.read_to_end(&mut text).context(place)?;
+    utf8(text, name).map(Some)
+}
+
+fn utf8(bytes: Vec<u8>, name: &str) -> Result<String, CommandError> {
+    String::from_utf8(bytes).map_err(|_| CommandError::usage(format!("{name} is not UTF-8 text")))
+}
+
+/// How contexts and sources of `ADD` are fetched.
+pub(super) fn remote(args: &Args, session: &Session) -> Result<Remote, CommandError> {
+    let http = Some(session.registry(&args.registry)?);
+    Ok(Remote { http, git: session.environment.find_program("git") })
+}
+
+/// Lines of `NAME=VALUE`; a later file has the last word.
+pub(super) fn build_arg_files(files: &[PathBuf]) -> Result<BTreeMap<String, String>, CommandError> {
+    let mut all = BTreeMap::new();
+    for path in files {
+        let text = fs::read_to_string(path).context(|| format!("read {}", path.display()))?;
+        for (number, line) in (1..).zip(text.lines().map(str::trim)) {
+            let number: usize = number;
+            if line.is_empty() || line.starts_with('#') {
+                continue;
+            }
+            let parts = line.split_once('=').ok_or_else(|| {
+                CommandError::usage(format!("{}: line {number}: expected NAME=VALUE", path.display()))
+            })?;
+            all.insert(parts.0.to_owned(), parts.1.to_owned());
+        }
+    }
+    Ok(all)
+}
+
+/// `ID=SOCKET`; without a socket, the one in the environment.
+pub(super) fn agents(texts: &[String], session: &Session) -> Result<BTreeMap<String, PathBuf>, CommandError> {
+    let mut agents = BTreeMap::new();
+    for text in texts {
+        let (id, socket) = match text.split_once('=') {
+            Some((id, socket)) => (id, PathBuf::from(socket)),
+            None => {
+                let socket = session.environment.variable("SSH_AUTH_SOCK").ok_or_else(|| {
+                    CommandError::usage(format!("--ssh {text}: SSH_AUTH_SOCK is not set"))
+                        .with_hint(format!("name the agent's socket: --ssh {text}=SOCKET"))
+                })?;
+                (text.as_str(), socket.into())
+            }
+        };
+        agents.insert(id.to_owned(), socket);
+    }
+    Ok(agents)
 }
 
 /// `id=ID[,src=FILE|,env=NAME][,type=file|env]`

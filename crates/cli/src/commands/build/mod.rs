@@ -2,6 +2,7 @@
 //! `conex build`
 
 mod inputs;
+mod result;
 mod shown;
 
 use std::path::PathBuf;
@@ -10,12 +11,13 @@ use conex_build::container::Isolation;
 use conex_build::containerfile::{Containerfile, Mistake};
 use conex_build::execute::{self, Options, Usage};
 use conex_build::graph::{self, Bases, Graph, Planned, Request};
-use conex_build::lint;
+use conex_build::{context, lint};
 use conex_engine::images::layer::pack::Times;
 use conex_engine::{Engine, image};
 use conex_spec::image::Platform;
 
 use self::inputs::{Inputs, pair};
+use self::result::Output;
 use self::shown::Shown;
 use super::container_args::Pull;
 use super::platform::parse_platform;
@@ -38,8 +40,8 @@ Examples:
   conex build --check .                       look, and build nothing
 Exit codes: that of the RUN that failed; 125 where the file is wrong or conex failed.")]
 pub(crate) struct Args {
-    /// The directory that COPY and ADD take files from [default: .]
-    #[arg(value_name = "DIRECTORY")]
+    /// What COPY and ADD take files from: a directory, an archive (- or its address), a repository [default: .]
+    #[arg(value_name = "CONTEXT")]
     context: Option<PathBuf>,
     /// The Containerfile; - is stdin
     #[arg(short, long, value_name = "FILE")]
@@ -53,18 +55,30 @@ pub(crate) struct Args {
     /// A value for an ARG; without a value, the environment's
     #[arg(long, value_name = "NAME[=VALUE]")]
     build_arg: Vec<String>,
-    /// A directory, or docker-image://IMAGE, under a name
+    /// A file with a NAME=VALUE in each line, which --build-arg has before
+    #[arg(long, value_name = "FILE")]
+    build_arg_file: Vec<PathBuf>,
+    /// A context, or docker-image://IMAGE, under a name
     #[arg(long, value_name = "NAME=VALUE", value_parser = pair)]
     build_context: Vec<(String, String)>,
     /// For RUN --mount=type=secret: id=ID with src=FILE or env=NAME
     #[arg(long, value_name = "id=ID,src=FILE")]
     secret: Vec<String>,
+    /// For RUN --mount=type=ssh: default, or ID=SOCKET [default: $SSH_AUTH_SOCK]
+    #[arg(long, value_name = "ID[=SOCKET]", num_args = 0..=1, default_missing_value = "default")]
+    ssh: Vec<String>,
     /// In place of the context's ignore file
     #[arg(long, value_name = "FILE")]
     ignorefile: Option<PathBuf>,
     /// Do every step again
     #[arg(long)]
     no_cache: bool,
+    /// Do the steps of these stages again
+    #[arg(long, value_name = "STAGE", value_delimiter = ',')]
+    no_cache_filter: Vec<String>,
+    /// Write the result elsewhere, too: a directory, - (tar), type=local|tar|oci|docker,dest=FILE
+    #[arg(short, long, value_name = "OUTPUT")]
+    output: Vec<String>,
     /// Look at the file, and build nothing
     #[arg(long)]
     check: bool,
@@ -134,10 +148,15 @@ pub(crate) struct Args {
 
 /// Runs the verb.
 pub(crate) fn run(args: &Args, session: &Session) -> CommandResult {
-    let inputs = Inputs::read(args)?;
+    // Where things are is asked as who this is outside.
+    let engine = session.engine_for(&args.registry)?;
+    if args.is_remote() {
+        // Archives have owners of their own.
+        session.enter_user_namespace()?;
+    }
+    let inputs = Inputs::read(args, session)?;
     let file = conex_build::containerfile::parse(&inputs.text).map_err(|mistake| inputs.mistake(&mistake))?;
     let wanted = inputs.lint_options(&file)?;
-    let engine = session.engine_for(&args.registry)?;
     session.enter_user_namespace()?;
     session.sweep(&engine)?;
     let request = args.request(session, &inputs)?;
@@ -181,6 +200,9 @@ fn build(
 ) -> CommandResult {
     let names = args.tag.iter().map(|name| inputs::reference(name)).collect::<Result<Vec<_>, _>>()?;
     let options = args.options(session, inputs)?;
+    let name = names.first().map(ToString::to_string);
+    let outputs = args.output.iter().map(|text| Output::parse(text, name.as_deref()));
+    let outputs = outputs.collect::<Result<Vec<_>, _>>()?;
     let shown = Shown::new(args.quiet);
     let built = match execute::build(engine, graph, &request.target_platform, &options, &shown) {
         Ok(built) => built,
@@ -206,13 +228,26 @@ fn build(
         });
         inputs::write(path, &output::pretty(&document))?;
     }
-    output::print_line(built.id.hex())?;
+    for (output, text) in outputs.iter().zip(&args.output) {
+        let written = output.write(session, engine, &args.registry, &request.target_platform, &built);
+        written.context(|| format!("--output {text}"))?;
+    }
+    match outputs.iter().any(Output::is_stdout) {
+        true => output::note(built.id.hex()),
+        false => output::print_line(built.id.hex())?,
+    }
     Ok(0)
 }
 
 impl Args {
+    fn is_remote(&self) -> bool {
+        let contexts = self.context.iter().map(|path| path.to_string_lossy());
+        let mut all = contexts.chain(self.build_context.iter().map(|(_, value)| value.into()));
+        all.any(|context| context::is_remote(&context))
+    }
+
     fn request(&self, session: &Session, inputs: &Inputs) -> Result<Request, CommandError> {
-        let mut build_args = std::collections::BTreeMap::new();
+        let mut build_args = inputs::build_arg_files(&self.build_arg_file)?;
         for text in &self.build_arg {
             match text.split_once('=') {
                 Some((name, value)) => drop(build_args.insert(name.to_owned(), value.to_owned())),
@@ -277,6 +312,9 @@ impl Args {
             contexts: inputs.directories.clone(),
             ignore: inputs.ignore.clone(),
             usage: if self.no_cache { Usage::Refresh } else { Usage::Use },
+            refresh: self.no_cache_filter.iter().cloned().collect(),
+            remote: inputs::remote(self, session)?,
+            agents: inputs::agents(&self.ssh, session)?,
             secrets: inputs::secrets(&self.secret, session)?,
             env: inputs::proxies(&self.build_arg, session),
             host_network: match self.network.as_str() {
