@@ -160,6 +160,34 @@ fn root_many_names_of_one_image() {
 
 /// SIGKILL in the middle of a pull: the store is whole, the next pull succeeds and leaves no rest.
 #[test]
+fn root_many_images_are_remembered() {
+    needs!(require::root());
+    let sandbox = Sandbox::new();
+    // The store is a layout.
+    let store = conex_testkit::image::Layout::create(&sandbox.store());
+    let layer = Layer::new(&[tar::file("a", "a")]);
+    for at in 0..80 {
+        let image = Image::new(vec![layer.clone()]).cmd(&[&at.to_string()]);
+        store.add(&format!("localhost/many/{at}:latest"), &image);
+    }
+    let list = || sandbox.conex(["images", "--no-trunc"]).run().success().stdout;
+    let (first, memory) = (list(), sandbox.store().join("summaries"));
+    assert_eq!(first.lines().count(), 81, "{first}");
+    let remembered = std::fs::read_to_string(&memory).unwrap();
+    assert_eq!(remembered.lines().count(), 81, "{remembered}");
+    assert_eq!(list(), first, "by memory");
+    // index.json alone says which names there are; whatever is wrong with the memory, the images say what they are.
+    sandbox.conex(["rmi", "localhost/many/7:latest"]).run().success();
+    let others: String = first.split_inclusive('\n').filter(|line| !line.contains("many/7 ")).collect();
+    assert_eq!(list(), others);
+    for broken in [remembered.replace("linux/", "plan9/"), remembered.replace(' ', ""), String::new()] {
+        std::fs::write(&memory, broken).unwrap();
+        assert_eq!(list(), others);
+    }
+    sandbox.finish();
+}
+
+#[test]
 fn root_a_pull_is_killed() {
     needs!(require::root());
     let scene = needs!(Scene::new());

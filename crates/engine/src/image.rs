@@ -4,11 +4,11 @@
 use std::collections::{HashMap, HashSet};
 
 use conex_image::Image;
-use conex_image::store::{Entry, GcReport, Named, StoreSink};
+use conex_image::store::{Entry, GcReport, Named, StoreSink, Summary};
 use conex_image::transfer::{self, CopyOptions, Progress, Select};
+use conex_spec::Digest;
 use conex_spec::distribution::Reference;
 use conex_spec::image::{Descriptor, Platform};
-use conex_spec::{Digest, Timestamp};
 
 use crate::transport::Location;
 use crate::{Engine, Error, ErrorKind, Result, Wrap as _, container};
@@ -40,28 +40,6 @@ pub struct Listed {
     pub descriptor: Descriptor,
     /// The image for this platform; `None` where the name means something else, such as an artifact.
     pub image: Option<Summary>,
-}
-
-/// What a list tells of an image.
-#[derive(Clone, Debug)]
-pub struct Summary {
-    /// The image id.
-    pub id: Digest,
-    /// When it was made, where it says so.
-    pub created: Option<Timestamp>,
-    /// Bytes of its configuration and its layers, as a registry keeps them.
-    pub size: u64,
-}
-
-impl Summary {
-    fn of(image: &Image) -> Self {
-        let layers: u64 = image.manifest.layers.iter().map(|layer| layer.size).sum();
-        Self {
-            id: image.id().clone(),
-            created: image.config.created.as_ref().and_then(|time| time.parse().ok()),
-            size: layers + image.manifest.config.size,
-        }
-    }
 }
 
 /// What a pull did.
@@ -171,27 +149,35 @@ pub fn ensure(
     pull(engine, text, platform, progress).map(|pulled| pulled.reference.canonical())
 }
 
-/// Every name in the store, in the store's order, then what has none. An image of many names is read once.
+/// So many images have to be read before it pays to remember what they are.
+const WORTH_REMEMBERING: usize = 64;
+
+/// Every name in the store, in the store's order, then what has none. An image is read once, however many names it has,
+/// and not at all where it is remembered.
 pub fn list(engine: &Engine) -> Result<Vec<Listed>> {
     let store = engine.store()?;
     let _shared = store.share()?;
     let platform = Platform::host();
+    let mut remembered = store.summaries(&platform);
     let mut known: HashMap<Digest, Option<Summary>> = HashMap::new();
+    let mut read = 0;
     let (named, nameless): (Vec<_>, Vec<_>) =
         store.entries()?.into_iter().partition(|entry| entry.name.is_some());
-    let entries = named.into_iter().chain(nameless);
     let mut listed = Vec::new();
-    for Entry { name, descriptor } in entries {
+    for Entry { name, descriptor } in named.into_iter().chain(nameless) {
         let Ok(name) = name.map(|name| name.parse()).transpose() else { continue };
-        let image = match known.get(&descriptor.digest) {
-            Some(image) => image.clone(),
-            None => {
-                let image = store.image(&descriptor, &platform).ok().as_ref().map(Summary::of);
-                known.insert(descriptor.digest.clone(), image.clone());
-                image
-            }
-        };
-        listed.push(Listed { name, descriptor, image });
+        let summary = known.entry(descriptor.digest.clone()).or_insert_with(|| {
+            remembered.remove(&descriptor.digest).or_else(|| {
+                read += 1;
+                store.image(&descriptor, &platform).ok().as_ref().map(Summary::of)
+            })
+        });
+        listed.push(Listed { name, image: summary.clone(), descriptor });
+    }
+    if read >= WORTH_REMEMBERING {
+        let images = known.into_iter().filter_map(|(digest, image)| Some((digest, image?))).collect();
+        // Where it cannot be written, the next list takes as long.
+        let _ = store.remember_summaries(&platform, &images);
     }
     Ok(listed)
 }

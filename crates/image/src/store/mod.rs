@@ -18,6 +18,7 @@ pub(crate) mod layers;
 pub(crate) mod made;
 mod pins;
 mod port;
+mod summaries;
 mod upload;
 
 use std::fs::File;
@@ -40,6 +41,7 @@ use crate::{Error, ErrorKind, Image, Result, Wrap};
 pub use gc::{GcReport, Keep};
 pub use made::Made;
 pub use port::{StoreSink, StoreSource};
+pub use summaries::{Summaries, Summary};
 pub use upload::Upload;
 
 /// Directories of a store besides the layout's.
