@@ -11,6 +11,20 @@
 //!  …
 //!  return 0
 //! ```
+//!
+//! Rules in a row that allow every access mean the same in any order, so they ask each question once: of the kind, in
+//! there of the major, in there of the minors. The verifier follows every branch: the default rules, which are such a
+//! row, take it 33 µs where one by one they took 140.
+//!
+//! ```text
+//!  kind differs?  → next kind
+//!     major differs?  → next major
+//!        minor is one, is another, …  → allow
+//!  goto the rule before
+//!  allow: return 1
+//! ```
+
+use std::collections::BTreeSet;
 
 use conex_spec::runtime::DeviceRule;
 use conex_sys::bpf::Instruction;
@@ -31,8 +45,15 @@ pub(super) fn program(rules: &[DeviceRule]) -> Vec<Instruction> {
         load_word(4, 4),
         load_word(5, 8),
     ];
-    for rule in rules.iter().rev() {
-        let decides_all = rule_code(rule, &mut program);
+    let mut rules = rules.iter().rev().peekable();
+    while let Some(rule) = rules.next() {
+        let mut row = BTreeSet::from([Devices::of(rule)]);
+        let decides_all = if allows_all(rule) {
+            row.extend(std::iter::from_fn(|| rules.next_if(|next| allows_all(next))).map(Devices::of));
+            row_code(&row, &mut program)
+        } else {
+            rule_code(rule, &mut program)
+        };
         if decides_all {
             // The verifier refuses code that cannot be reached.
             return program;
@@ -42,10 +63,74 @@ pub(super) fn program(rules: &[DeviceRule]) -> Vec<Instruction> {
     program
 }
 
+fn allows_all(rule: &DeviceRule) -> bool {
+    rule.allow && access_bits(&rule.access) == EVERY_ACCESS
+}
+
+const fn number_of(kind: char) -> i32 {
+    if kind == 'b' { BLOCK } else { CHAR }
+}
+
+/// Appends rules that allow every access. True if no request gets past them.
+fn row_code(row: &BTreeSet<Devices>, program: &mut Vec<Instruction>) -> bool {
+    if row.first() == Some(&Devices { kind: None, major: None, minor: None }) {
+        program.extend([return_value(1), exit()]);
+        return true;
+    }
+    let row: Vec<_> = row.iter().copied().collect();
+    // From its end, which is where everything jumps to.
+    let mut code = Backwards(vec![exit(), return_value(1), jump(2)]);
+    for of_kind in row.chunk_by(|a, b| a.kind == b.kind).rev() {
+        let end = code.0.len();
+        if of_kind[0].major.or(of_kind[0].minor).is_none() {
+            // Any device of the kind: the rest of them adds nothing, and could not be reached.
+            code.0.push(jump(code.to_allow()));
+        } else {
+            of_kind.chunk_by(|a, b| a.major == b.major).rev().for_each(|of_major| code.majors(of_major));
+        }
+        if let Some(kind) = of_kind[0].kind {
+            code.0.push(jump_if_not_equal(2, number_of(kind), code.past(end)));
+        }
+    }
+    program.extend(code.0.into_iter().rev());
+    false
+}
+
+/// Instructions, the last one first.
+struct Backwards(Vec<Instruction>);
+
+impl Backwards {
+    /// From in front of what is there to what was there when it had this length.
+    fn past(&self, end: usize) -> i16 {
+        i16::try_from(self.0.len() - end).expect("rules are few, and each a few instructions")
+    }
+
+    /// To `return 1`, the last instruction but one.
+    fn to_allow(&self) -> i16 {
+        self.past(2)
+    }
+
+    /// Devices that differ in nothing but the minor.
+    fn majors(&mut self, row: &[Devices]) {
+        let (major, end) = (row[0].major.map(u32::cast_signed), self.0.len());
+        match (major, row[0].minor) {
+            (Some(major), None) => return self.0.push(jump_if_equal(4, major, self.to_allow())),
+            _ => {
+                for minor in row.iter().rev().filter_map(|devices| devices.minor) {
+                    self.0.push(jump_if_equal(5, minor.cast_signed(), self.to_allow()));
+                }
+            }
+        }
+        if let Some(major) = major {
+            self.0.push(jump_if_not_equal(4, major, self.past(end)));
+        }
+    }
+}
+
 /// Appends one rule. True if no request gets past it.
 fn rule_code(rule: &DeviceRule, program: &mut Vec<Instruction>) -> bool {
     let (devices, access) = (Devices::of(rule), access_bits(&rule.access));
-    let kind = devices.kind.map(|kind| if kind == 'b' { BLOCK } else { CHAR });
+    let kind = devices.kind.map(number_of);
     // As the kernel has it: the numbers' bits.
     let numbers = [(4, devices.major), (5, devices.minor)];
     let conditions: Vec<_> = std::iter::once((2, kind))
@@ -95,6 +180,10 @@ const fn jump_if_not_equal(destination: u8, constant: i32, skip: i16) -> Instruc
     instruction(0x55, destination, skip, constant)
 }
 
+const fn jump_if_equal(destination: u8, constant: i32, skip: i16) -> Instruction {
+    instruction(0x15, destination, skip, constant)
+}
+
 const fn jump_if_not_zero(destination: u8, skip: i16) -> Instruction {
     jump_if_not_equal(destination, 0, skip)
 }
@@ -140,8 +229,9 @@ mod tests {
                         (registers[destination].cast_unsigned() >> step.immediate).cast_signed()
                 }
                 0x55 if registers[destination] != step.immediate => skip = step.offset,
+                0x15 if registers[destination] == step.immediate => skip = step.offset,
                 0x45 if registers[destination] & step.immediate != 0 => skip = step.offset,
-                0x55 | 0x45 => {}
+                0x55 | 0x15 | 0x45 => {}
                 0x05 => skip = step.offset,
                 0xb7 => registers[destination] = step.immediate,
                 0x95 => return registers[0],
@@ -191,6 +281,13 @@ mod tests {
                 rule(false, "b", None, None, "rwm"),
             ],
             vec![rule(true, "c", Some(1), Some(3), "r"), rule(true, "c", Some(1), Some(3), "w")],
+            vec![
+                rule(true, "c", Some(1), Some(5), "rwm"),
+                rule(true, "b", Some(8), None, "rwm"),
+                rule(true, "c", Some(1), Some(3), "rwm"),
+                rule(true, "a", None, Some(0), "rwm"),
+                rule(true, "b", None, None, "rwm"),
+            ],
         ];
         lists.iter().for_each(|rules| decides_alike(rules));
     }
@@ -221,7 +318,7 @@ mod tests {
         };
         for _ in 0..3000 {
             let mut rules = Vec::new();
-            for _ in 0..pick(7) {
+            for _ in 0..pick(9) {
                 let kind = ["", "a", "b", "c", "c"][pick(5) as usize];
                 let major = [None, Some(-1), Some(1), Some(8), Some(1 << 32 | 1)][pick(5) as usize];
                 let minor = [None, Some(0), Some(3), Some(5)][pick(4) as usize];
@@ -235,6 +332,8 @@ mod tests {
     #[test]
     fn code_after_a_final_deny_is_left_out() {
         let rules = [rule(true, "c", Some(1), Some(3), "rwm"), rule(false, "a", None, None, "rwm")];
+        assert_eq!(program(&rules).len(), 6 + 2);
+        let rules = [rule(true, "c", Some(1), Some(3), "r"), rule(true, "a", None, None, "rwm")];
         assert_eq!(program(&rules).len(), 6 + 2);
     }
 }
