@@ -12,7 +12,7 @@
 //! ```
 //!
 //! The status is never stored, it follows from facts: is the process of this pid, start time and boot there, does
-//! it read the fifo, is the cgroup frozen. So there is nothing that a killed runtime could leave wrong.
+//! it read the fifo, has it executed, is the cgroup frozen. A `run` that stays with its container needs no fifo. So there is nothing that a killed runtime could leave wrong.
 #![expect(clippy::disallowed_methods, reason = "the state root is the host's")]
 
 use std::fs::{self, DirBuilder, File, TryLockError};
@@ -26,7 +26,8 @@ use conex_spec::runtime::{Config, NamespaceKind, State, Status, VERSION};
 use conex_spec::{Timestamp, json};
 use conex_sys::file::Access;
 use conex_sys::path::Dir;
-use conex_sys::{Errno, file, process, procfs, signal};
+use conex_sys::procfs::{self, Stat};
+use conex_sys::{Errno, file, process, signal};
 use serde::Serialize;
 
 use crate::cgroup::Cgroup;
@@ -209,6 +210,10 @@ impl Container {
 
     /// The first process, if it is there: the pidfd of just that one.
     pub fn init(&self) -> Result<Option<OwnedFd>> {
+        Ok(self.look_at_init()?.map(|(pidfd, _)| pidfd))
+    }
+
+    fn look_at_init(&self) -> Result<Option<(OwnedFd, Stat)>> {
         let pid = self.record.init_process_pid;
         if pid <= 0 {
             return Ok(None);
@@ -217,22 +222,23 @@ impl Container {
             Err(gone) if [Errno::SRCH, Errno::INVAL].contains(&gone.errno()) => return Ok(None),
             outcome => outcome?,
         };
-        let alive = procfs::stat(pid)?.is_some_and(|stat| {
+        let stat = procfs::stat(pid)?.filter(|stat| {
             stat.start_time == self.record.init_process_start && !matches!(stat.state, 'Z' | 'X')
         });
-        if !alive || procfs::boot_id()? != self.record.conex.boot_id {
+        if stat.is_some() && procfs::boot_id()? != self.record.conex.boot_id {
             return Ok(None);
         }
-        Ok(Some(pidfd))
+        Ok(stat.map(|stat| (pidfd, stat)))
     }
 
     /// In which state the container is.
     pub fn status(&self) -> Result<Status> {
-        if self.init()?.is_none() {
+        let Some((_, init)) = self.look_at_init()? else {
             let creating = self.record.init_process_pid == 0 && self.is_locked_by_another();
             return Ok(if creating { Status::Creating } else { Status::Stopped });
-        }
-        if self.directory.join(HIDDEN_FIFO).try_exists()? {
+        };
+        let begins = self.record.conex.begins_at_once && !init.has_executed;
+        if begins || self.directory.join(HIDDEN_FIFO).try_exists()? {
             return Ok(Status::Creating);
         }
         if self.cgroup().is_frozen().unwrap_or(false) {

@@ -49,10 +49,21 @@ pub(crate) struct Options {
     pub sockets: u32,
     /// Nobody will be there to relay a terminal.
     pub detach: bool,
+    pub begin: Begin,
     pub trace: Trace,
 }
 
-/// A container that waits for its start.
+/// When the program begins.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Begin {
+    /// With a byte through the fifo.
+    #[default]
+    WhenTold,
+    /// As soon as all is made and recorded, if nobody has to do anything in between.
+    AtOnce,
+}
+
+/// A container that waits for its start, or does not.
 #[derive(Debug)]
 pub(crate) struct Created {
     pub container: Container,
@@ -62,6 +73,8 @@ pub(crate) struct Created {
     pub hooks: Hooks,
     /// Without one it cannot be started.
     pub has_process: bool,
+    /// There is nothing to start any more.
+    pub has_begun: bool,
 }
 
 /// The verb.
@@ -77,7 +90,7 @@ pub(crate) fn create_container(runtime: &Runtime, options: &Options) -> Result<C
     let trace = &options.trace;
     let config = trace.span("read the configuration", || bundle::load(&bundle, &options.config))?;
     check_terminal(&config, options)?;
-    let host = trace.span("look at the host", || find_out(runtime))?;
+    let host = trace.span("look at the host", || find_out(runtime, hierarchies(runtime, &config)?))?;
     let plan = trace
         .span("plan", || plan(&config, &request(runtime, options), &host))
         .map_err(|error| bundle::not_to_be_had(error, &bundle, &options.config))?;
@@ -89,6 +102,7 @@ pub(crate) fn create_container(runtime: &Runtime, options: &Options) -> Result<C
     let made = made.and_then(|()| trace.span("create", || make(runtime, options, &mut container, &plan)));
     match made {
         Ok((child, console)) => Ok(Created {
+            has_begun: container.record.conex.begins_at_once,
             container,
             child,
             console,
@@ -122,8 +136,15 @@ pub(crate) fn request(runtime: &Runtime, options: &Options) -> Request {
     }
 }
 
+/// Where cgroups are, if the container has to do with any.
+fn hierarchies(runtime: &Runtime, config: &Config) -> Result<Layout> {
+    let sees = config.mounts.iter().any(|mount| mount.kind == "cgroup");
+    let is_in = runtime.cgroup_driver != cgroup::Driver::Disabled;
+    if is_in || sees { Layout::detect() } else { Ok(Layout::default()) }
+}
+
 /// The facts of this host that a plan depends on.
-pub(crate) fn find_out(runtime: &Runtime) -> Result<Host> {
+pub(crate) fn find_out(runtime: &Runtime, cgroup: Layout) -> Result<Host> {
     let in_user_namespace = credentials::in_user_namespace();
     let euid = credentials::effective_user();
     let rootless = runtime.rootless.unwrap_or(euid != 0 || in_user_namespace);
@@ -132,7 +153,7 @@ pub(crate) fn find_out(runtime: &Runtime) -> Result<Host> {
         euid,
         egid: credentials::effective_group(),
         in_user_namespace,
-        cgroup: Layout::detect()?,
+        cgroup,
         selinux: Path::new("/sys/fs/selinux/enforce").exists(),
         systemd: Path::new("/run/systemd/system").exists(),
         managers: if runtime.cgroup_driver == cgroup::Driver::Systemd {
@@ -164,7 +185,14 @@ fn describe(
     record.rootless = runtime.rootless.unwrap_or(record.config.rootless_euid);
     record.cgroup_paths.clone_from(&plan.cgroup.directories);
     record.conex.unit = plan.cgroup.unit.as_ref().map(Unit::record);
+    record.conex.begins_at_once = begins_at_once(options, config, plan);
     record.conex.cgroup_parents = cgroup::missing_parents(&plan.cgroup, &host.cgroup);
+}
+
+/// Nobody waits for the id of a process that must not run before it is known, and nobody watches the start (`start::watch`).
+fn begins_at_once(options: &Options, config: &Config, plan: &Plan) -> bool {
+    let is_watched = plan.start_is_watched() || credentials::effective_user() != 0;
+    options.begin == Begin::AtOnce && options.pid_file.is_none() && config.process.is_some() && !is_watched
 }
 
 /// Callers know the words.
@@ -185,14 +213,14 @@ fn make(
         own(container, &cgroup)?;
         warn_of_strays(runtime, plan, &cgroup);
     }
-    let start = make_fifo(container)?;
+    let start = (!container.record.conex.begins_at_once).then(|| make_fifo(container)).transpose()?;
     let (console, inside) = console::ends(plan, options.console_socket.as_deref())?;
     let joins_user_namespace = plan.join.iter().any(|one| one.kind == NamespaceKind::User);
     let last_words = plan.start_is_watched().then(|| container.make_last_words()).transpose()?;
     let sources = sources::open_all(plan, trace)?;
     host_root::record(container, plan, &sources)?;
     let inherited = Inherited {
-        start: Some(start),
+        start,
         last_words,
         console: inside,
         entrance: cgroup.entrance().wrap(|| UNAPPLIED)?,
@@ -286,7 +314,9 @@ fn raise(
     }
     channel.tell(&Message::Go)?;
     answer_until_ready(container, plan, child, channel, &options.trace)?;
-    container.reveal_fifo()?;
+    if !container.record.conex.begins_at_once {
+        container.reveal_fifo()?;
+    }
     if let Some(path) = &options.pid_file {
         file::replace_until_reboot(path, child.pid.to_string().as_bytes(), 0o644)
             .wrap(|| "write the pid file")?;

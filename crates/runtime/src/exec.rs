@@ -90,7 +90,7 @@ pub(crate) fn exec(runtime: &Runtime, id: &str, entry: &Entry) -> Result<i32> {
         sockets: entry.sockets,
         ..Request::default()
     };
-    let host = entry.trace.span("look at the host", || create::find_out(runtime))?;
+    let host = entry.trace.span("look at the host", || create::find_out(runtime, Layout::default()))?;
     let plan = plan_exec(&config, &process, &request, &host)?;
     runtime.warn(&plan.warnings);
     let (child, console) = enter(&container, &config, &plan, entry).map_err(|error| {

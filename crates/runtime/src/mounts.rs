@@ -18,6 +18,7 @@ use std::path::Path;
 use conex_spec::runtime::{Config, Mount, Status, Violation, validate_destinations, validate_mounts};
 use conex_sys::process;
 
+use crate::cgroup::Layout;
 use crate::cli::Runtime;
 use crate::container::Container;
 use crate::init::{self, Inherited};
@@ -32,7 +33,7 @@ pub(crate) fn add(runtime: &Runtime, id: &str, file: &str) -> Result<()> {
     let (container, mut config, mounts) = read(runtime, id, file, validate_mounts)?;
     let request =
         Request { id: id.to_owned(), bundle: container.record.bundle().to_owned(), ..Request::default() };
-    let plan = plan_mounts(&config, &mounts, &request, &create::find_out(runtime)?)
+    let plan = plan_mounts(&config, &mounts, &request, &create::find_out(runtime, Layout::detect()?)?)
         .map_err(|error| bundle::not_to_be_had(error, "", Path::new(file)))?;
     walk(&container, &config, &plan)?;
     config.mounts.extend(mounts);

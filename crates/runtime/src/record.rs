@@ -73,6 +73,9 @@ pub struct Own {
     /// Without a mount namespace: the container's tree on the host. Written before it is mounted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub root_mount: Option<RecordedMount>,
+    /// Made by a `run` whose program begins without waiting for anybody. Until it does, the container is being created.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub begins_at_once: bool,
     /// The group at `intel_rdt_path` was made for it.
     pub owns_resctrl: bool,
 }

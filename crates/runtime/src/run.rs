@@ -4,7 +4,7 @@
 use conex_sys::process;
 
 use crate::cli::Runtime;
-use crate::create::{Options, create_container};
+use crate::create::{Begin, Options, create_container};
 use crate::foreground::Foreground;
 use crate::start::{check_process, release, watch};
 use crate::{Result, delete};
@@ -28,10 +28,13 @@ pub(crate) fn run(runtime: &Runtime, options: &Options, keep: Keep) -> Result<i3
         }
         Some(Foreground::new()?)
     };
-    let mut created = create_container(runtime, options)?;
+    let begin = if options.detach { Begin::WhenTold } else { Begin::AtOnce };
+    let mut created = create_container(runtime, &Options { begin, ..options.clone() })?;
     let (container, hooks, trace) = (&created.container, &created.hooks, &options.trace);
-    let started = check_process(created.has_process)
-        .and_then(|()| trace.span("start", || watch(container, hooks, &release(container)?)));
+    let started = check_process(created.has_process).and_then(|()| match created.has_begun {
+        true => Ok(()),
+        false => trace.span("start", || watch(container, hooks, &release(container)?)),
+    });
     if let Err(error) = started {
         delete::destroy(runtime, created.container, &created.hooks)?;
         return Err(error);

@@ -6,7 +6,8 @@
 //!  runtime                              stage (only where a namespace is joined first)      init
 //!     │ ◄──────────── Born(pid) ──────────┘ exits                                             │
 //!     │   records the pid, writes id maps                                                     │ enters its v1 cgroups
-//!     │ ─────────────────────────────── Go ─────────────────────────────────────────────────► │ walks the plan
+//!     │ ─────────────────────────────── Go ─────────────────────────────────────────────────► │ walks the plan, or has
+//!     │                                                                                       │ begun to (`Plan::begins_alone`)
 //!     │ ◄────────────────────────────── Ask(step) ─────────────────────────────────────────── │
 //!     │   runs hooks, raises limits                                                           │
 //!     │ ◄────────────────────────────── Traced(step, span) ── with `--trace`, after each step │

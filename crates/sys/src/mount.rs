@@ -386,3 +386,12 @@ pub fn stand_at_root() -> Result<()> {
 pub fn stand_in(directory: impl AsFd) -> Result<()> {
     rustix::process::fchdir(&directory).call(|| format!("fchdir({})", show(&directory.as_fd())))
 }
+
+/// Whether all of cgroup v2 is mounted here, and not a part of it. What cannot be looked at is not.
+pub fn is_whole_cgroup2(path: &Path) -> bool {
+    /// Of the top in every kernfs.
+    const FIRST_INODE: u64 = 1;
+    const CGROUP2_SUPER_MAGIC: u64 = 0x6367_7270;
+    rustix::fs::statfs(path).is_ok_and(|filesystem| filesystem.f_type as u64 == CGROUP2_SUPER_MAGIC)
+        && rustix::fs::stat(path).is_ok_and(|stat| stat.st_ino == FIRST_INODE)
+}

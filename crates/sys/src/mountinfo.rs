@@ -49,6 +49,9 @@ fn line(line: &str) -> Option<Mount<'_>> {
 
 /// Space, tab, newline and backslash are octal numbers.
 fn unescape(text: &str) -> String {
+    if !text.contains('\\') {
+        return text.into();
+    }
     [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")]
         .into_iter()
         .fold(text.into(), |text: String, (code, character)| text.replace(code, character))

@@ -98,6 +98,8 @@ pub struct Stat {
     pub state: char,
     /// When the process began, in clock ticks since boot: with the pid and the boot id, a name for ever.
     pub start_time: u64,
+    /// It is another program than the one it was born with.
+    pub has_executed: bool,
 }
 
 /// Reads the host's `/proc/<pid>/stat`. `None` if there is no such process.
@@ -115,9 +117,12 @@ pub fn stat(pid: i32) -> Result<Option<Stat>> {
 /// The second field is a name in parentheses that may itself hold spaces and parentheses.
 fn parse_stat(line: &str) -> Option<Stat> {
     let (_, rest) = line.rsplit_once(')')?;
+    /// `PF_FORKNOEXEC`, include/linux/sched.h.
+    const BORN_SO: u32 = 0x40;
     let mut fields = rest.split_ascii_whitespace();
     let state = fields.next()?.chars().next()?;
-    Some(Stat { state, start_time: fields.nth(18)?.parse().ok()? })
+    let flags: u32 = fields.nth(5)?.parse().ok()?;
+    Some(Stat { state, start_time: fields.nth(12)?.parse().ok()?, has_executed: flags & BORN_SO == 0 })
 }
 
 /// A row of `/proc/<pid>/limits`; `None` is unlimited.
@@ -160,8 +165,10 @@ mod tests {
 
     #[test]
     fn a_name_with_parentheses_does_not_shift_the_fields() {
-        let line = "7 (a) b (c)) S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 4242 20";
-        assert_eq!(parse_stat(line), Some(Stat { state: 'S', start_time: 4242 }));
+        let line = "7 (a) b (c)) S 1 2 3 4 5 4194560 7 8 9 10 11 12 13 14 15 16 17 18 4242 20";
+        assert_eq!(parse_stat(line), Some(Stat { state: 'S', start_time: 4242, has_executed: true }));
+        let own = stat(i32::try_from(std::process::id()).unwrap()).unwrap().unwrap();
+        assert!(own.has_executed);
         assert_eq!(parse_stat("7 (x"), None);
     }
 

@@ -3,9 +3,13 @@
 
 use std::collections::BTreeMap;
 
+use conex_sys::mount;
 use conex_sys::mountinfo::{self, Mount};
 
 use crate::{Result, Wrap};
+
+/// Where a host without v1 has v2.
+const USUAL: &str = "/sys/fs/cgroup";
 
 /// The hierarchies in use for containers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -47,7 +51,7 @@ impl Hierarchy {
 }
 
 impl Layout {
-    /// Reads /proc/self/mountinfo and /proc/self/cgroup.
+    /// Reads /proc/self/cgroup and, unless v2 is where it is looked for, /proc/self/mountinfo.
     pub fn detect() -> Result<Self> {
         Self::read("/proc/self/cgroup")
     }
@@ -59,7 +63,29 @@ impl Layout {
 
     fn read(places: &str) -> Result<Self> {
         let read = |path: &str| conex_sys::file::read_text(path.as_ref()).wrap(|| format!("read {path}"));
-        Ok(Self::parse(&read("/proc/self/mountinfo")?, &read(places)?))
+        let own = read(places)?;
+        // The mounts of a host are many, and the kernel writes a line about each: 20 µs for twenty.
+        if mount::is_whole_cgroup2(USUAL.as_ref())
+            && let Some(layout) = Self::pure(&own)
+        {
+            return Ok(layout);
+        }
+        Ok(Self::parse(&read("/proc/self/mountinfo")?, &own))
+    }
+
+    /// v2 alone, all of it in the usual place; `None` for a caller that is not below the root of its cgroup namespace.
+    fn pure(own: &str) -> Option<Self> {
+        let own_path = own.lines().find_map(|line| line.strip_prefix("0::"))?;
+        if own_path.starts_with("/..") {
+            return None;
+        }
+        let hierarchy = Hierarchy {
+            controllers: Vec::new(),
+            mount_point: USUAL.into(),
+            mount_root: "/".into(),
+            own_path: own_path.into(),
+        };
+        Some(Self { version: Version::V2, hierarchies: vec![hierarchy] })
     }
 
     /// Whether the caller is in this directory of a hierarchy or below it, so that it is there.
@@ -136,6 +162,8 @@ mod tests {
         assert_eq!(layout.version, Version::V2);
         assert_eq!(layout.hierarchies.len(), 1);
         assert_eq!(layout.hierarchies[0].own_directory(), "/user.slice/a.scope");
+        assert_eq!(Layout::pure("0::/user.slice/a.scope\n"), Some(layout));
+        assert_eq!(Layout::pure("0::/../a.scope\n"), None);
     }
 
     #[test]

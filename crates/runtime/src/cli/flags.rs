@@ -8,7 +8,7 @@ use super::pattern::Pattern;
 use super::{Format, Runtime};
 use conex_spec::json;
 
-use crate::create::Options;
+use crate::create::{Begin, Options};
 use crate::trace::Trace;
 use crate::{Error, ErrorKind, Result, Wrap, container};
 
@@ -56,6 +56,7 @@ pub(super) fn options(parsed: &Parsed) -> Result<Options> {
         preserve_fds: preserved(parsed)?,
         sockets: listening(),
         detach: parsed.has("detach"),
+        begin: Begin::WhenTold,
         trace: trace(parsed)?,
     })
 }

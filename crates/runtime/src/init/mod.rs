@@ -5,7 +5,7 @@
 //! clone; here are only system calls. *Who am I* at each moment:
 //!
 //! ```text
-//!  begin            the namespaces are new, the ids not mapped yet; nothing is done until "go"
+//!  begin            the namespaces are new, the ids not mapped yet; nothing that could outlive it is done until "go"
 //!  … EnterRoot      the host's files are still reachable: sources are opened by path, targets through `Root` only
 //!  … SetUser        root of the container, in its root filesystem
 //!  … Execute        the container's user, with its capabilities and its seccomp filter
@@ -23,6 +23,7 @@ mod mount;
 mod program;
 mod root;
 
+use std::cell::Cell;
 use std::ffi::CString;
 use std::fs::File;
 use std::io::Write as _;
@@ -59,7 +60,7 @@ pub(crate) enum Way {
 /// What the new process gets from the runtime: opened and parsed before the clone.
 #[derive(Debug)]
 pub(crate) struct Inherited {
-    /// A byte comes out of it when the container is started. `exec` has none: it starts at once.
+    /// A byte comes out of it when the container is started. `exec` has none, nor has a `run` that stays: they start at once.
     pub(crate) start: Option<OwnedFd>,
     /// For an error after "ready", if `start` waits for one. Of others the standard error is the only place.
     pub(crate) last_words: Option<File>,
@@ -126,6 +127,8 @@ struct World<'a> {
     inherited: &'a Inherited,
     /// To the parent, until everything is ready.
     channel: Option<&'a Channel>,
+    /// It was heard that the runtime is ready, too.
+    may_go: Cell<bool>,
     /// The container's root filesystem, from `BindRoot` on.
     root: Option<Root>,
     /// What the parent has opened for the next mount.
@@ -148,6 +151,7 @@ pub(crate) fn run(plan: &Plan, inherited: &Inherited, channel: &Channel) -> i32 
         plan,
         inherited,
         channel: Some(channel),
+        may_go: Cell::new(false),
         root: None,
         answered: None,
         directory: None,
@@ -180,8 +184,9 @@ fn begin(world: &mut World<'_>) -> Result<()> {
     }
     process::new_session()?;
     enter_cgroups(world)?;
-    let channel = world.channel.expect("the channel is only given up when ready");
-    channel.expect(|message| matches!(message, Message::Go)).wrap(|| "wait for the runtime")?;
+    if !world.plan.begins_alone() {
+        parent(world)?;
+    }
     if world.inherited.becomes_root {
         credentials::set_group(0)?;
         credentials::set_user(0)?;
@@ -205,6 +210,15 @@ fn begin(world: &mut World<'_>) -> Result<()> {
         world.root = Some(Root::open_host(Path::new("/"))?);
     }
     Ok(())
+}
+
+/// The runtime, as soon as it has done and recorded all about this process that is its own to do, and listens.
+fn parent<'a>(world: &World<'a>) -> Result<&'a Channel> {
+    let channel = world.channel.ok_or_else(|| missing("parent"))?;
+    if !world.may_go.replace(true) {
+        channel.expect(|message| matches!(message, Message::Go)).wrap(|| "wait for the runtime")?;
+    }
+    Ok(channel)
 }
 
 /// Then the processors: coming into a cpuset changes them.
@@ -333,13 +347,13 @@ fn open_console(world: &World<'_>, size: (u16, u16), mount: bool) -> Result<()> 
 }
 
 fn ask(world: &World<'_>, index: usize) -> Result<()> {
-    let channel = world.channel.ok_or_else(|| missing("parent"))?;
+    let channel = parent(world)?;
     channel.send(&Message::Ask(index))?;
     channel.expect(|message| matches!(message, Message::Done))
 }
 
 fn ask_for_source(world: &mut World<'_>, index: usize) -> Result<()> {
-    let channel = world.channel.as_ref().ok_or_else(|| missing("parent"))?;
+    let channel = parent(world)?;
     channel.send(&Message::Ask(index))?;
     world.answered = match channel.receive()? {
         Some(Message::Opened(source)) => Some(source),
@@ -350,8 +364,9 @@ fn ask_for_source(world: &mut World<'_>, index: usize) -> Result<()> {
 
 /// From here on the filter may hold this process up at any system call, until the agent has the descriptor.
 fn load_filter(world: &World<'_>, index: usize, step: &SeccompStep) -> Result<()> {
+    // Before: the filter may refuse to receive.
+    let channel = parent(world)?;
     let Some(listener) = seccomp::load(&step.filter.program, step.filter.flags)? else { return Ok(()) };
-    let channel = world.channel.ok_or_else(|| missing("parent"))?;
     channel.send(&Message::Listener(index, listener))?;
     channel.expect(|message| matches!(message, Message::Done))
 }
@@ -384,6 +399,7 @@ fn open_to_the_user(inherited: &Inherited, channel: &Channel) -> Result<()> {
 
 /// The runtime may go away from now on; this process stays until somebody starts or kills it.
 fn await_start(world: &mut World<'_>) -> Result<()> {
+    parent(world)?;
     process::set_parent_death_signal(None)?;
     let channel = world.channel.take().ok_or_else(|| missing("parent"))?;
     channel.send(&Message::Ready)?;

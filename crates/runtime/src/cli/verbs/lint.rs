@@ -3,6 +3,7 @@
 
 use super::Verb;
 use crate::Result;
+use crate::cgroup::Layout;
 use crate::cli::flags::{BUNDLE, options, switch, to_json};
 use crate::cli::grammar::Parsed;
 use crate::cli::print;
@@ -17,7 +18,8 @@ pub(super) const VERB: Verb = Verb {
     help: "tell what is wrong or unwise about a bundle on this host; 1 if there are errors",
     run: |runtime, parsed| {
         let options = Options { id: "ID".into(), ..options(parsed)? };
-        let findings = lint::lint(&create::request(runtime, &options), &create::find_out(runtime)?)?;
+        let findings =
+            lint::lint(&create::request(runtime, &options), &create::find_out(runtime, Layout::detect()?)?)?;
         print(&show(parsed, &findings)?)?;
         Ok(i32::from(findings.iter().any(|finding| finding.severity == Severity::Error)))
     },

@@ -2,6 +2,7 @@
 //! `plan`.
 
 use super::Verb;
+use crate::cgroup::Layout;
 use crate::cli::flags::{BUNDLE, CONFIG, NO_NEW_KEYRING, NO_PIVOT, PRESERVE_FDS, options, switch, to_json};
 use crate::cli::grammar::Parsed;
 use crate::cli::{Runtime, print};
@@ -27,7 +28,11 @@ fn show(runtime: &Runtime, parsed: &Parsed) -> Result<String> {
     }
     let bundle = options.bundle.to_string_lossy();
     let config = bundle::load(&bundle, &options.config)?;
-    let plan = plan::plan(&config, &create::request(runtime, &options), &create::find_out(runtime)?)
-        .map_err(|error| bundle::not_to_be_had(error, &bundle, &options.config))?;
+    let plan = plan::plan(
+        &config,
+        &create::request(runtime, &options),
+        &create::find_out(runtime, Layout::detect()?)?,
+    )
+    .map_err(|error| bundle::not_to_be_had(error, &bundle, &options.config))?;
     if parsed.has("json") { to_json(&plan) } else { Ok(plan.to_string()) }
 }

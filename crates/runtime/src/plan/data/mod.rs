@@ -150,4 +150,16 @@ impl Plan {
     pub fn start_is_watched(&self) -> bool {
         !self.hooks.start_container.is_empty() || !self.hooks.poststart.is_empty()
     }
+
+    /// Whether the new process may walk the steps while the runtime still does and records what is its own to do.
+    /// Nothing of what it makes may outlive it, or be needed by another.
+    pub fn begins_alone(&self) -> bool {
+        let is_own = |action: &AfterClone| {
+            use AfterClone::{AdjustOomScore, EnterCgroup, FreeAffinity, SetAffinity};
+            matches!(action, EnterCgroup | SetAffinity { .. } | FreeAffinity | AdjustOomScore { .. })
+        };
+        self.create.contains(&NamespaceKind::Mount)
+            && self.after_clone.iter().all(is_own)
+            && !self.steps.iter().any(|step| matches!(step, Step::Hooks { .. }))
+    }
 }
