@@ -196,6 +196,7 @@ fn begins_at_once(options: &Options, config: &Config, plan: &Plan) -> bool {
 }
 
 /// Callers know the words.
+const DURING_INIT: &str = "error during container init";
 const UNAPPLIED: &str = "unable to apply cgroup configuration";
 
 fn make(
@@ -312,7 +313,7 @@ fn raise(
         let socket = socket::connect(socket)?;
         socket::send(socket.as_fd(), b"standard", Some(child.pidfd.as_fd()))?;
     }
-    channel.tell(&Message::Go)?;
+    channel.tell(&Message::Go).wrap(|| DURING_INIT)?;
     answer_until_ready(container, plan, child, channel, &options.trace)?;
     if !container.record.conex.begins_at_once {
         container.reveal_fifo()?;
@@ -349,7 +350,7 @@ fn answer_until_ready(
                 channel.tell(&Message::Done)?;
             }
             Some(Message::Traced(step, span)) => trace.told(plan, step, span),
-            Some(Message::Failed(error)) => return Err(error.wrap("error during container init")),
+            Some(Message::Failed(error)) => return Err(error.wrap(DURING_INIT)),
             Some(other) => return Err(Error::new(ErrorKind::Os, format!("unexpected message {other:?}"))),
             None => return Err(Error::new(ErrorKind::Os, "container init died without a word")),
         }

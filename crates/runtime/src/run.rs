@@ -31,10 +31,8 @@ pub(crate) fn run(runtime: &Runtime, options: &Options, keep: Keep) -> Result<i3
     let begin = if options.detach { Begin::WhenTold } else { Begin::AtOnce };
     let mut created = create_container(runtime, &Options { begin, ..options.clone() })?;
     let (container, hooks, trace) = (&created.container, &created.hooks, &options.trace);
-    let started = check_process(created.has_process).and_then(|()| match created.has_begun {
-        true => Ok(()),
-        false => trace.span("start", || watch(container, hooks, &release(container)?)),
-    });
+    let start = || if created.has_begun { Ok(()) } else { watch(container, hooks, &release(container)?) };
+    let started = check_process(created.has_process).and_then(|()| trace.span("start", start));
     if let Err(error) = started {
         delete::destroy(runtime, created.container, &created.hooks)?;
         return Err(error);
