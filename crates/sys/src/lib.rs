@@ -17,6 +17,9 @@ pub mod heap;
 pub mod idmap;
 pub mod keyring;
 pub mod lock;
+// In other builds it would be slower than the C library's.
+#[cfg(any(test, all(target_env = "musl", target_arch = "x86_64", not(debug_assertions))))]
+mod memory;
 pub mod mount;
 pub mod mountinfo;
 pub mod namespace;
