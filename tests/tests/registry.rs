@@ -2,7 +2,7 @@
 //! `conex registry serve` as a program: killed without warning, told to end, asked by others.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::path::Path;
 use std::sync::Mutex;
 use std::time::Duration;
@@ -208,5 +208,53 @@ fn a_cache_survives_its_upstream() {
         .args(["system", "fsck"])
         .run()
         .success();
+    sandbox.finish();
+}
+
+#[test]
+fn a_thousand_clients_at_once() {
+    const CLIENTS: usize = 1000;
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    if limit.current.is_some_and(|current| current < 2 * CLIENTS as u64 + 100) {
+        let all = rustix::process::Rlimit { current: limit.maximum, ..limit };
+        rustix::process::setrlimit(rustix::process::Resource::Nofile, all).expect("up to the hard limit");
+    }
+    let sandbox = Sandbox::new();
+    let (mut server, address) = serve(&sandbox, &sandbox.path("registry"));
+    let layout = sandbox.layout("layout");
+    layout.add("v1", &image(1));
+    assert!(copies(
+        &sandbox,
+        &format!("oci:{}:v1", layout.path.display()),
+        &format!("docker://{address}/app:v1")
+    ));
+    // All are there at the same time, each in the middle of its request, before the first is answered.
+    let mut clients: Vec<_> = (0..CLIENTS)
+        .map(|_| {
+            let mut client = std::net::TcpStream::connect(&address).expect("connect");
+            client
+                .write_all(b"GET /v2/app/manifests/v1 HTTP/1.1\r\nhost: x\r\nconnection: close\r\n")
+                .expect("send");
+            client
+        })
+        .collect();
+    assert!(copies(
+        &sandbox,
+        &format!("docker://{address}/app:v1"),
+        &format!("oci:{}", sandbox.path("one-more").display())
+    ));
+    let answers: Vec<_> = clients
+        .iter_mut()
+        .map(|client| {
+            client.write_all(b"\r\n").expect("send");
+            let mut answer = String::new();
+            client.read_to_string(&mut answer).expect("an answer");
+            answer
+        })
+        .collect();
+    assert!(answers[0].starts_with("HTTP/1.1 200"), "{}", answers[0]);
+    let body = |answer: &str| answer.split_once("\r\n\r\n").map(|(_, body)| body.to_owned());
+    assert!(answers.iter().all(|answer| body(answer) == body(&answers[0])), "all get the same");
+    server.stop();
     sandbox.finish();
 }

@@ -57,6 +57,11 @@ impl Registry {
         Self::ready(command.background(), address)
     }
 
+    /// Its process.
+    pub fn id(&self) -> u32 {
+        self.process.child.id()
+    }
+
     #[track_caller]
     fn ready(mut process: Background, address: SocketAddr) -> Self {
         let answered = poll(Duration::from_secs(20), || {

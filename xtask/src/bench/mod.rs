@@ -7,6 +7,7 @@
 mod image;
 mod machine;
 mod pull;
+mod registry;
 mod runtime;
 mod sample;
 mod table;
@@ -44,10 +45,11 @@ pub fn main(words: &[String]) -> Result<()> {
         "runtime" => runtime::main,
         "pull" if !order.machine && !order.systemd => pull::main,
         "image" if !order.machine && !order.systemd => image::main,
-        "pull" | "image" => {
-            bail!("bench pull and image measure no container: neither --vm nor --systemd-cgroup")
+        "registry" if !order.machine && !order.systemd => registry::main,
+        "pull" | "image" | "registry" => {
+            bail!("only bench runtime measures containers: neither --vm nor --systemd-cgroup")
         }
-        other => bail!("no bench {other:?}; there are runtime, pull and image"),
+        other => bail!("no bench {other:?}; there are runtime, pull, image and registry"),
     };
     let Some(hierarchy) = inside(words, &order)? else { return Ok(()) };
     if !machine::is_here() {

@@ -98,7 +98,7 @@ header{font-weight:600;padding-bottom:.5rem;border-bottom:1px solid #8886}\
 h1{font-size:1.4rem;overflow-wrap:anywhere}h2{font-size:1.1rem;margin-top:2rem}\
 table{border-collapse:collapse;width:100%}\
 th,td{text-align:left;padding:.3rem .8rem .3rem 0;border-bottom:1px solid #8883;vertical-align:top;overflow-wrap:anywhere}\
-th{font-weight:600}code{font-size:.9em}.none{opacity:.6}";
+th{font-weight:600}code{font-size:.9em;white-space:pre-wrap}.none{opacity:.6}";
 
 #[cfg(test)]
 mod tests {

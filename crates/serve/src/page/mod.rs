@@ -95,7 +95,7 @@ fn repository(storage: &Storage, caller: &Caller, name: &str) -> Result<String, 
         names.tags(name).filter_map(|tag| Some(&names.tag(name, tag)?.digest)).collect();
     let nameless = names.entries(name).filter(|(_, descriptor)| !tagged.contains(&descriptor.digest));
     let rows = nameless.map(|(_, descriptor)| {
-        let what = descriptor.artifact_type.clone().unwrap_or(descriptor.media_type.clone());
+        let what = storage.artifact_type(&descriptor).unwrap_or_else(|| descriptor.media_type.clone());
         vec![by_digest(name, &descriptor), Html::from(what)]
     });
     let page = page.raw("<h2>Without a tag</h2>").table(&["digest", "type"], rows);

@@ -236,6 +236,11 @@ impl Storage {
         Ok(found)
     }
 
+    /// What kind of artifact a manifest is.
+    pub(crate) fn artifact_type(&self, manifest: &Descriptor) -> Option<String> {
+        self.facts(manifest).ok()?.artifact_type.clone()
+    }
+
     /// What a stored manifest says. Its bytes never change, so it is read once.
     fn facts(&self, manifest: &Descriptor) -> Result<Arc<Facts>> {
         self.facts.get(&manifest.digest, || self.store.read_blob(manifest))

@@ -46,7 +46,14 @@ fn images_are_shown_from_the_repository_down_to_the_layer() {
 
     assert!(text(&registry, "/").contains("<a href=\"/ui/team/app\">team/app</a></td><td>2</td>"));
     let repository = text(&registry, "/ui/team/app");
-    for part in ["/ui/team/app:v1", "/ui/team/app:all", "linux/arm64/v8", "2.7 kB", "2026-01-02"] {
+    for part in [
+        "/ui/team/app:v1",
+        "/ui/team/app:all",
+        "<td>application/x-sbom</td>",
+        "linux/arm64/v8",
+        "2.7 kB",
+        "2026-01-02",
+    ] {
         assert!(repository.contains(part), "{part}\n{repository}");
     }
     let page = text(&registry, "/ui/team/app:v1");
