@@ -9,6 +9,12 @@ use serde::Serialize;
 
 use crate::{Engine, userns};
 
+/// From now on, what this process holds is in no core dump, and no other process of the user's reads it. For verbs that
+/// handle passwords and private keys and need no user namespace, which such a process cannot make.
+pub fn keep_secrets() -> crate::Result<()> {
+    Ok(conex_sys::process::set_undumpable()?)
+}
+
 /// `conex system info`
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use conex_engine::registry::{Client, Credentials as _, Login, Settings as RegistrySettings};
-use conex_engine::terminal;
+use conex_engine::{system, terminal};
 
 use crate::error::{CommandError, CommandResult, Context as _};
 use crate::logins::{LoginFile, Logins};
@@ -113,6 +113,7 @@ pub(crate) fn key_of(
 
 /// Runs the verb.
 pub(crate) fn run(args: &Args, session: &Session) -> CommandResult {
+    system::keep_secrets()?;
     let registry = RegistryArgs {
         tls_verify: args.tls_verify,
         cert_dir: args.cert_dir.clone(),

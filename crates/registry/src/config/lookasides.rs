@@ -30,7 +30,8 @@ pub struct Lookasides {
     scopes: BTreeMap<String, Section>,
 }
 
-/// What is said about one scope. What it leaves open a wider one says.
+/// What is said about one scope. What it leaves open a wider one says: so do the programs, though the page has it that only
+/// the most specific counts.
 #[derive(Clone, Debug, Default)]
 struct Section {
     lookaside: Option<String>,
@@ -122,7 +123,7 @@ impl Section {
 }
 
 /// The scopes that an image is in, the most specific first, as policies and registries.d name them: `host/a/b:tag`,
-/// `host/a/b`, `host/a`, `host`, `*.domain`, …
+/// `host/a/b`, `host/a`, `host`, `*.domain` without the port, …
 pub fn reference_scopes(reference: &Reference) -> Vec<String> {
     let repository = reference.repository();
     let whole = match &reference.digest {
@@ -131,7 +132,7 @@ pub fn reference_scopes(reference: &Reference) -> Vec<String> {
     };
     let parents = std::iter::successors(Some(repository.as_str()), |path| Some(path.rsplit_once('/')?.0));
     let mut scopes: Vec<String> = std::iter::once(whole).chain(parents.map(str::to_owned)).collect();
-    let mut domain = reference.host.as_str();
+    let mut domain = reference.host.split(':').next().unwrap_or_default();
     while let Some((_, rest)) = domain.split_once('.') {
         scopes.push(format!("*.{rest}"));
         domain = rest;
@@ -168,6 +169,19 @@ mod tests {
         write(&found, "file:///b");
         assert!(found.add("docker:\n  quay.io:\n    lookaside: file:///c\n").is_err());
         assert!(found.add("default-docker:\n  use-sigstore-attachments: true\n").is_err());
+    }
+
+    #[test]
+    fn a_host_with_a_port_is_another_host_in_the_same_domain() {
+        let scopes = reference_scopes(&"a.example.org:5000/x/y:1".parse().unwrap());
+        let wanted = [
+            "a.example.org:5000/x/y:1",
+            "a.example.org:5000/x/y",
+            "a.example.org:5000/x",
+            "a.example.org:5000",
+        ];
+        assert_eq!(scopes[..4], wanted);
+        assert_eq!(scopes[4..], ["*.example.org", "*.org"]);
     }
 
     #[test]

@@ -7,6 +7,7 @@ use clap::ValueEnum;
 use conex_engine::images::transfer::Source as _;
 use conex_engine::registry::Client;
 use conex_engine::signature::{self, Claimed, PrivateKey, PublicKey, Scheme};
+use conex_engine::system;
 use conex_engine::transport::Location;
 use conex_spec::distribution::Reference;
 
@@ -92,6 +93,7 @@ enum SchemeWord {
 /// `sign`
 pub(crate) fn sign(args: &SignArgs, session: &Session) -> CommandResult {
     let run = || -> CommandResult {
+        system::keep_secrets()?;
         let key = private_key(session, &args.key, args.passphrase_file.as_deref())?;
         let (client, reference) = registry(&args.image, session, &args.registry)?;
         let descriptor = client.remote(&reference).resolve()?.descriptor;
@@ -155,6 +157,7 @@ fn write_pair(
             return Err(CommandError::tool(format!("Refusing to overwrite existing {file:?}")));
         }
     }
+    system::keep_secrets()?;
     let secret = passphrase(session, passphrase_file.map(PathBuf::as_path), private.as_ref())?;
     let made = PrivateKey::generate(secret.as_bytes())?;
     write_new(&private, made.private.as_bytes(), 0o600)?;
