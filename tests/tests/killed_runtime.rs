@@ -76,7 +76,6 @@ impl<'a> Scene<'a> {
             assert!(created.status.success(), "{at}: does not exist, but cannot be created\n{created}");
             return;
         };
-        let name = || fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
         match status.as_str() {
             "created" => {
                 let started = self.do_verb(&["start", id]);
@@ -86,19 +85,24 @@ impl<'a> Scene<'a> {
                     assert!(stops.is_some(), "{at}: created, but cannot be started\n{started}");
                     return;
                 }
-                let becomes = poll(PATIENCE, || (name() == "sleep\n").then_some(()));
-                assert!(becomes.is_some(), "{at}: started, but is {:?}", name());
+                self.check_runs(id, pid, at);
             }
-            "running" => {
-                let becomes = poll(PATIENCE, || (name() == "sleep\n").then_some(()));
-                assert!(becomes.is_some(), "{at}: said to run, but is {:?}", name());
-            }
+            "running" => self.check_runs(id, pid, at),
             "stopped" => {
                 let alive = fs::read_to_string(format!("/proc/{pid}/stat")).is_ok() && pid != 0;
                 assert!(!alive, "{at}: said to be stopped, but {pid} lives");
             }
             _ => {}
         }
+    }
+
+    /// Becomes the program; or ends, if the verb had killed it before it was killed itself.
+    fn check_runs(&self, id: &str, pid: i64, at: &str) {
+        let name = || fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+        let may_be_killed = ["delete", "kill"].iter().any(|verb| at.starts_with(verb));
+        let ended = || may_be_killed && self.status(id).is_some_and(|(status, _)| status == "stopped");
+        let becomes = poll(PATIENCE, || (name() == "sleep\n" || ended()).then_some(()));
+        assert!(becomes.is_some(), "{at}: said to run, but is {:?}", name());
     }
 
     fn delete(&mut self, id: &str, at: &str) {
