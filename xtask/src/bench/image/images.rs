@@ -124,3 +124,23 @@ pub fn many_names(mut copy: Command, store: &Path, layout: &Path, count: usize) 
     }
     Ok(fs::write(&index, document.to_string())?)
 }
+
+/// A store of so many different images, written as the layout that it is.
+pub fn many_images(store: &Path, count: usize) -> Result<()> {
+    let layout = Layout::create(store);
+    let layer = Layer::new(&[tar::file("a", "a")]);
+    layout.write_blob(&layer.digest, &layer.blob);
+    let mut index = layout.index();
+    let entries = index["manifests"].as_array_mut().expect("an index has manifests");
+    for at in 0..count {
+        let image = Image::new(vec![layer.clone()]).cmd(&[&at.to_string()]);
+        layout.blob(&image.config_bytes());
+        let manifest = image.manifest().to_string();
+        entries.push(serde_json::json!({
+            "mediaType": image.media_type(), "digest": layout.blob(manifest.as_bytes()), "size": manifest.len(),
+            "annotations": { "org.opencontainers.image.ref.name": format!("localhost/different/{at}:latest") },
+        }));
+    }
+    layout.write_index(&index);
+    Ok(())
+}

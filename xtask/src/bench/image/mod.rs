@@ -66,7 +66,11 @@ pub fn main(bench: &Bench) -> Result<()> {
     )?;
     compare("inspect docker://", &bench.bill, rounds * 3, &races::inspect(&places, &registry))?;
     places.fill_store(&images.layers, 10_000)?;
-    compare("images, 10,000 of them", &bench.bill, rounds * 3, &races::list(&places))?;
+    let names = places.store();
+    compare("images, 10,000 names of one", &bench.bill, rounds * 3, &races::list(&places, &names))?;
+    let different = places.memory.join("different");
+    images::many_images(&different, 10_000)?;
+    compare("images, 10,000 different ones", &bench.bill, rounds * 3, &races::list(&places, &different))?;
     races::requests(&places, &images.toolchain)?;
     shell::run(shell::program("umount").arg("--lazy").arg(&places.memory))
 }

@@ -206,9 +206,9 @@ pub fn inspect<'a>(places: &'a Places<'a>, registry: &Registry) -> Vec<Contestan
     ]
 }
 
-pub fn list<'a>(places: &'a Places<'a>) -> Vec<Contestant<'a>> {
+pub fn list<'a>(places: &'a Places<'a>, store: &'a Path) -> Vec<Contestant<'a>> {
     vec![places.contestant("conex images", |_, _| {
-        let mut command = places.conex(&places.store());
+        let mut command = places.conex(store);
         command.arg("images");
         command
     })]
