@@ -24,7 +24,7 @@ cargo xtask VERB
       --only FILTER    only tests whose name has this in it, and no other check
       --offline        install nothing
   dist                 both programs, static and stripped, in target/dist/, with their other names as links
-  bench runtime|pull   tables against peers and floors, from one run; [--rounds N]
+  bench runtime|pull|image|build   tables against peers and floors, from one run; [--rounds N]
       --vm             runtime: in a virtual machine with pure cgroup v2 (emulated: only ratios mean something)
       --systemd-cgroup runtime: control groups by systemd, with --vm by that of the machine
   vm [OPTIONS] -- CMD  runs a command in a virtual machine with both programs; its output, its exit status

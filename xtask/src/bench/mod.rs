@@ -4,6 +4,7 @@
 //! Nothing is asserted and nothing is kept: absolute figures do not carry over to another day or machine, ratios
 //! within one run do. What the tables meant when they were last looked at is in docs/performance.md.
 
+mod build;
 mod image;
 mod machine;
 mod pull;
@@ -46,10 +47,11 @@ pub fn main(words: &[String]) -> Result<()> {
         "pull" if !order.machine && !order.systemd => pull::main,
         "image" if !order.machine && !order.systemd => image::main,
         "registry" if !order.machine && !order.systemd => registry::main,
-        "pull" | "image" | "registry" => {
-            bail!("only bench runtime measures containers: neither --vm nor --systemd-cgroup")
+        "build" if !order.machine && !order.systemd => build::main,
+        "pull" | "image" | "registry" | "build" => {
+            bail!("only bench runtime goes with --vm or --systemd-cgroup")
         }
-        other => bail!("no bench {other:?}; there are runtime, pull, image and registry"),
+        other => bail!("no bench {other:?}; there are runtime, pull, image, registry and build"),
     };
     let Some(hierarchy) = inside(words, &order)? else { return Ok(()) };
     if !machine::is_here() {
@@ -65,7 +67,7 @@ pub fn main(words: &[String]) -> Result<()> {
 
 fn parse(words: &[String]) -> Result<Order> {
     let mut words = words.iter();
-    let what = words.next().context("bench takes runtime, pull or image")?.clone();
+    let what = words.next().context("bench takes runtime, pull, image or build")?.clone();
     let mut order = Order { what, ..Order::default() };
     while let Some(word) = words.next() {
         match word.as_str() {
