@@ -161,7 +161,11 @@ pub(crate) fn run(plan: &Plan, inherited: &Inherited, channel: &Channel) -> i32 
         working_directory_refused: false,
     };
     let Err(error) = begin(&mut world).and_then(|()| walk(&mut world)) else { return 0 };
-    let told = world.channel.map(|channel| channel.send(&Message::Failed(copy_of(&error))));
+    // A socket that is closed with a word unheard resets its peer, which would not hear this one either.
+    let told = world.channel.map(|channel| {
+        drop(parent(&world));
+        channel.send(&Message::Failed(copy_of(&error)))
+    });
     if !matches!(told, Some(Ok(()))) {
         // Standard error is the container's own. Where even writing fails, nobody is left to tell.
         drop(match &inherited.last_words {
