@@ -69,6 +69,11 @@ impl From<Error> for Refusal {
     fn from(error: Error) -> Self {
         match error.kind() {
             ErrorKind::Invalid => Self::new(400, "DIGEST_INVALID", error.to_string()),
+            // index.json names as much as it may.
+            ErrorKind::Unsupported => {
+                Self::new(507, "DENIED", "the registry holds as many manifests as it can name: delete some")
+                    .because(&error)
+            }
             _ => Self {
                 cause: Some(Cause(error.to_string())),
                 ..Self::new(500, "UNKNOWN", "the registry's storage has a problem; its log says which")

@@ -30,6 +30,6 @@ mod tls;
 mod upstream;
 
 pub use conex_image::{Error, ErrorKind, Result};
-pub use options::{Access, Gc, Limits, OnAccess, ServeOptions, TlsFiles};
+pub use options::{Access, Gc, Limits, OnAccess, OnProblem, ServeOptions, TlsFiles};
 pub use server::{Server, Shutdown};
 pub use upstream::Upstream;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use conex_spec::Digest;
 
-use crate::{Result, Upstream};
+use crate::{Error, Result, Upstream};
 
 /// What to serve and how. Start from [`ServeOptions::new`] and set what differs.
 #[derive(Clone)]
@@ -19,6 +19,8 @@ pub struct ServeOptions {
     pub read_only: bool,
     /// Speak TLS only.
     pub tls: Option<TlsFiles>,
+    /// What clients call this server, if it is not what they connect to: `https://registry.example`.
+    pub address: Option<String>,
     /// Contents of an htpasswd file with bcrypt hashes: everyone must log in.
     pub htpasswd: Option<String>,
     /// Contents of a file of rights (docs/formats/registry.md): who may do what in which repositories. Without one,
@@ -34,6 +36,8 @@ pub struct ServeOptions {
     pub metrics: bool,
     /// Hears of every answered request. Called from several threads.
     pub on_access: Option<OnAccess>,
+    /// Hears of what goes wrong beside requests.
+    pub on_problem: Option<OnProblem>,
 }
 
 impl ServeOptions {
@@ -43,6 +47,7 @@ impl ServeOptions {
             root: root.into(),
             read_only: false,
             tls: None,
+            address: None,
             htpasswd: None,
             rights: None,
             limits: Limits::default(),
@@ -50,6 +55,7 @@ impl ServeOptions {
             upstream: None,
             metrics: false,
             on_access: None,
+            on_problem: None,
         }
     }
 }
@@ -89,6 +95,9 @@ pub struct Gc {
 
 /// Hears of every answered request.
 pub type OnAccess = Arc<dyn Fn(&Access) + Send + Sync>;
+
+/// Hears of what goes wrong beside requests.
+pub type OnProblem = Arc<dyn Fn(&Error) + Send + Sync>;
 
 /// One answered request.
 #[derive(Clone, Debug, PartialEq, Eq)]

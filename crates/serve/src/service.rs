@@ -13,9 +13,8 @@ use hyper::{Method, Request};
 use crate::answer::{Answer, Cause, Refusal, Reply};
 use crate::api::{self, Call};
 use crate::auth::{Caller, Door};
-use crate::body::blocking;
 use crate::metrics::{Kind, Metrics};
-use crate::options::{Access, Gc, Limits, OnAccess, ServeOptions};
+use crate::options::{Access, Gc, Limits, OnAccess, OnProblem, ServeOptions};
 use crate::rate::Rate;
 use crate::route::Route;
 use crate::storage::Storage;
@@ -32,6 +31,7 @@ pub(crate) struct Service {
     behind: Option<Arc<Behind>>,
     metrics: Option<Metrics>,
     on_access: Option<OnAccess>,
+    on_problem: Option<OnProblem>,
 }
 
 impl Service {
@@ -45,6 +45,7 @@ impl Service {
             behind: options.upstream.map(|upstream| Arc::new(Behind::of(upstream))),
             metrics: options.metrics.then(Metrics::default),
             on_access: options.on_access,
+            on_problem: options.on_problem,
         })
     }
 
@@ -129,9 +130,11 @@ impl Service {
     /// Removes what nothing leads to, once.
     pub(crate) async fn collect(&self, gc: &Gc) {
         let (storage, gc) = (self.storage.clone(), gc.clone());
-        let collected = blocking(move || Ok(storage.collect(&gc)?)).await;
-        if let (Ok(Some(report)), Some(metrics)) = (collected, &self.metrics) {
-            metrics.collected(report.bytes);
+        let Ok(collected) = tokio::task::spawn_blocking(move || storage.collect(&gc)).await else { return };
+        match (collected, &self.metrics, &self.on_problem) {
+            (Ok(Some(report)), Some(metrics), _) => metrics.collected(report.bytes),
+            (Err(error), _, Some(listener)) => listener(&error),
+            _ => {}
         }
     }
 }

@@ -30,6 +30,8 @@ pub trait Upstream: Send + Sync {
     fn source(&self, repository: &str, reference: &str) -> Result<Box<dyn Source>>;
     /// What a tag means there.
     fn head(&self, repository: &str, tag: &str) -> Result<Descriptor>;
+    /// What refers to a manifest.
+    fn referrers(&self, repository: &str, digest: &Digest) -> Result<Vec<Descriptor>>;
     /// All tags of a repository.
     fn tags(&self, repository: &str) -> Result<Vec<String>>;
 }
@@ -104,6 +106,16 @@ impl Behind {
             ErrorKind::NotFound => not_there(&error),
             _ => unreachable(&error),
         })
+    }
+
+    /// What refers to a manifest there; what is known here where nobody answers.
+    pub(crate) fn referrers(
+        &self,
+        storage: &Storage,
+        name: &str,
+        digest: &Digest,
+    ) -> Result<Vec<Descriptor>> {
+        self.upstream.referrers(name, digest).or_else(|_| storage.referrers(name, digest))
     }
 
     /// The tags there; `None` where nobody answers.

@@ -58,7 +58,7 @@ pub fn take(source: &dyn Source, manifest: &Manifest, into: &Path, existing: Exi
 fn checked(title: &str) -> Result<PathBuf> {
     let path = Path::new(title);
     let leads_down = path.components().all(|part| matches!(part, Component::Normal(_)));
-    if title.is_empty() || title.contains('\0') || !leads_down {
+    if title.is_empty() || title.contains(char::is_control) || !leads_down {
         return Err(Error::new(
             ErrorKind::Hostile,
             format!("the artifact names a file {title:?}, which leads elsewhere"),

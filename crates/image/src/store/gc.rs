@@ -9,6 +9,7 @@ use conex_spec::image::{Descriptor, ImageConfig};
 use conex_spec::{Algorithm, Digest};
 use conex_sys::Errno;
 use conex_sys::path::{Dir, FileType};
+use serde_json::Value;
 
 use super::upload::UPLOAD;
 use super::{Shared, Store};
@@ -16,7 +17,7 @@ use crate::image::MAX_DEPTH;
 use crate::layout::{files, index};
 use crate::manifest::{self, Document};
 use crate::transfer::RawManifest;
-use crate::{Error, Result, Wrap};
+use crate::{Error, ErrorKind, Result, Wrap};
 
 /// What gc removed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -46,6 +47,8 @@ pub struct Keep {
 #[derive(Debug, Default)]
 pub(crate) struct Reachable {
     pub(crate) blobs: HashSet<Digest>,
+    /// Manifests that everything below was marked of. A blob may be named as something else before.
+    walked: HashSet<Digest>,
     /// Keys of unpacked layers: diff ids and chain ids.
     pub(crate) layers: HashSet<Digest>,
 }
@@ -60,14 +63,22 @@ impl Store {
     }
 
     /// [`gc`](Self::gc) by one who holds the store himself, and adds nothing to it meanwhile but to uploads.
-    pub fn gc_holding(&self, held: &Shared, keep: &Keep) -> Result<GcReport> {
-        held.alone(|| self.collect(keep))
+    /// What to keep besides is asked for once nobody else can add to it.
+    pub fn gc_holding(&self, held: &Shared, keep: impl FnOnce() -> Result<Keep>) -> Result<GcReport> {
+        held.alone(|| self.collect(&keep()?))
     }
 
     fn collect(&self, keep: &Keep) -> Result<GcReport> {
         let mut reachable = Reachable::default();
         for root in index::read(&self.root)?.manifests {
-            self.mark(&root, &mut reachable, 0).wrap(|| format!("gc: {}", root.digest))?;
+            let marked = match self.mark(&root, &mut reachable, 0) {
+                // Somebody has pushed what only looks like an image: it must not keep all else from being collected.
+                Err(error) if error.kind() == ErrorKind::Invalid => {
+                    self.keep_mentioned(&root.digest, &mut reachable)
+                }
+                other => other,
+            };
+            marked.wrap(|| format!("gc: {}", root.digest))?;
         }
         for digest in keep.manifests.iter().chain(&self.pinned()?) {
             self.mark_pinned(digest, &mut reachable).wrap(|| format!("gc: {digest}"))?;
@@ -102,8 +113,11 @@ impl Store {
 
     /// Marks a descriptor and all below it. What is missing is fsck's business.
     pub(crate) fn mark(&self, root: &Descriptor, seen: &mut Reachable, depth: usize) -> Result<()> {
-        let new = seen.blobs.insert(root.digest.clone());
-        if !new || depth > MAX_DEPTH || !manifest::is_manifest(&root.media_type) {
+        seen.blobs.insert(root.digest.clone());
+        if depth > MAX_DEPTH || !manifest::is_manifest(&root.media_type) {
+            return Ok(());
+        }
+        if !seen.walked.insert(root.digest.clone()) {
             return Ok(());
         }
         if self.blobs.size(&root.digest)?.is_none() {
@@ -124,6 +138,26 @@ impl Store {
                     seen.layers
                         .extend(crate::image::chain_ids(&config.rootfs.diff_ids).into_iter().map(|id| id.0));
                 }
+            }
+        }
+        Ok(())
+    }
+
+    /// Marks everything that a document, and what it mentions, mentions, whatever it is.
+    fn keep_mentioned(&self, top: &Digest, reachable: &mut Reachable) -> Result<()> {
+        let mut seen = HashSet::new();
+        let mut open = vec![top.clone()];
+        while let Some(digest) = open.pop() {
+            if !seen.insert(digest.clone()) {
+                continue;
+            }
+            reachable.blobs.insert(digest.clone());
+            reachable.layers.insert(digest.clone());
+            let size = self.blobs.size(&digest)?.filter(|size| *size <= manifest::MAX_MANIFEST);
+            let Some(size) = size else { continue };
+            let bytes = self.blobs.read(&Descriptor::new("", digest, size))?;
+            if let Ok(document) = serde_json::from_slice(&bytes) {
+                mentioned(&document, &mut open);
             }
         }
         Ok(())
@@ -186,6 +220,16 @@ impl Store {
             }
         }
         Ok(())
+    }
+}
+
+/// All digests in a document.
+fn mentioned(document: &Value, found: &mut Vec<Digest>) {
+    match document {
+        Value::String(text) => found.extend(text.parse::<Digest>()),
+        Value::Array(items) => items.iter().for_each(|item| mentioned(item, found)),
+        Value::Object(members) => members.values().for_each(|member| mentioned(member, found)),
+        _ => {}
     }
 }
 

@@ -5,12 +5,18 @@ use conex_spec::Digest;
 
 use super::Call;
 use crate::answer::{Answer, Refusal, Reply};
+use crate::auth::Action;
 use crate::body::{Payload, blocking};
 
 pub(super) async fn get(call: Call, name: String, digest: Digest) -> Result<Answer, Refusal> {
     let (storage, behind) = (call.storage.clone(), call.behind.clone());
     let wanted = digest.clone();
+    // Who may push does not send again what he is told is here.
+    let reckons = call.is_head() && call.caller.may(Action::Push, &name);
     let found = blocking(move || {
+        if reckons {
+            storage.reckon_with(&name, &wanted)?;
+        }
         if let Some(behind) = behind {
             behind.bring_blob(&storage, &name, &wanted)?;
         }

@@ -54,7 +54,10 @@ pub(super) async fn tags(call: Call, name: String) -> Result<Answer, Refusal> {
 
 pub(super) async fn referrers(call: Call, name: String, digest: Digest) -> Result<Answer, Refusal> {
     blocking(move || {
-        let mut manifests = call.storage.referrers(&name, &digest)?;
+        let mut manifests = match &call.behind {
+            Some(behind) => behind.referrers(&call.storage, &name, &digest)?,
+            None => call.storage.referrers(&name, &digest)?,
+        };
         let mut reply = Reply::new(200).header("content-type", media_type::OCI_INDEX);
         if let Some(wanted) = query_value(&call.query, "artifactType") {
             manifests.retain(|descriptor| descriptor.artifact_type.as_deref() == Some(&wanted));

@@ -67,6 +67,8 @@ pub(super) async fn put(call: Call, name: String, target: Target, body: Incoming
                 let what = format!("blob {} is not known in this repository: push it first", blob.digest);
                 return Err(Refusal::new(400, "MANIFEST_BLOB_UNKNOWN", what));
             }
+            // It may have been seen through an image that came by another way, which can go.
+            call.storage.link_blob(&name, &blob.digest)?;
         }
         Ok(call.storage.put_manifest(&name, &manifest, &tags)?)
     })

@@ -26,7 +26,7 @@ use crate::route::{Route, query_values};
 use crate::{Result, ServeOptions};
 use logins::Logins;
 use rights::Rights;
-use token::{Claims, Grant, LIFETIME, SERVICE, Tokens};
+use token::{CATALOG, Claims, Grant, LIFETIME, SERVICE, Tokens};
 
 pub(crate) use rights::Action;
 
@@ -53,10 +53,11 @@ impl Caller {
         self.rights.as_ref().is_none_or(|rights| rights.allow(self.user.as_deref(), repository, action))
     }
 
-    /// Whether its sender may read every repository.
+    /// Whether it may read every repository. No token is good for that.
     pub(crate) fn may_read_all(&self) -> bool {
         let user = self.user.as_deref();
-        self.rights.as_ref().is_none_or(|rights| rights.allow_everywhere(user, Action::Pull))
+        self.token.is_none()
+            && self.rights.as_ref().is_none_or(|rights| rights.allow_everywhere(user, Action::Pull))
     }
 
     fn is_known(&self) -> bool {
@@ -72,6 +73,8 @@ pub(crate) struct Door {
     /// Whether the challenge asks for a token.
     wants_token: bool,
     scheme: &'static str,
+    /// As clients know it, where something stands in between.
+    address: Option<String>,
 }
 
 impl Door {
@@ -87,6 +90,7 @@ impl Door {
             wants_token: file.is_some() || rights.know_strangers(),
             rights: Arc::new(rights),
             tokens: Tokens::new()?,
+            address: options.address.as_ref().map(|address| address.trim_end_matches('/').to_owned()),
             scheme: if options.tls.is_some() { "https" } else { "http" },
         }))
     }
@@ -95,7 +99,11 @@ impl Door {
     pub(crate) async fn admit(&self, head: &Parts, route: &Route) -> Result<Caller, Refusal> {
         let caller = self.caller(head).await?.ok_or_else(|| self.challenge(head, route, None))?;
         let Some((action, repository)) = needed(route, &head.method) else {
-            return if caller.is_known() { Ok(caller) } else { Err(self.challenge(head, route, None)) };
+            let lists = *route != Route::Catalog || caller.token.as_ref().is_none_or(Claims::grant_catalog);
+            return match caller.is_known() {
+                true if lists => Ok(caller),
+                _ => Err(self.challenge(head, route, None)),
+            };
         };
         if caller.may(action, repository) {
             return Ok(caller);
@@ -121,10 +129,15 @@ impl Door {
 
     /// `GET /token`: what is asked for and allowed.
     pub(crate) async fn token(&self, head: &Parts) -> Result<Answer, Refusal> {
-        let caller = self.caller(head).await?.ok_or_else(|| log_in(BASIC))?;
+        // A token is good for what it says, and not for another one.
+        let caller = self.caller(head).await?.filter(|caller| caller.token.is_none());
+        let caller = caller.ok_or_else(|| log_in(BASIC))?;
         let query = head.uri.query().unwrap_or_default();
         let scopes = query_values(query, "scope");
         let grant = |scope: &str| {
+            if scope == CATALOG {
+                return Some(Grant::catalog());
+            }
             let (name, mut actions) = token::parse_scope(scope)?;
             actions.retain(|action| caller.has_right(*action, name));
             let actions = actions.into_iter().map(|action| action.word().to_owned()).collect();
@@ -166,11 +179,14 @@ impl Door {
             return log_in(BASIC);
         }
         let host = head.headers.get("host").and_then(|host| host.to_str().ok()).unwrap_or("localhost");
-        let mut challenge = format!("Bearer realm=\"{}://{host}/token\",service=\"{SERVICE}\"", self.scheme);
+        let address = self.address.clone().unwrap_or_else(|| format!("{}://{host}", self.scheme));
+        let mut challenge = format!("Bearer realm=\"{address}/token\",service=\"{SERVICE}\"");
         if let Some((action, repository)) = needed(route, &head.method) {
             // Who pushes asks what is there first.
             let actions = if action == Action::Push { "pull,push" } else { action.word() };
             challenge += &format!(",scope=\"repository:{repository}:{actions}\"");
+        } else if *route == Route::Catalog {
+            challenge += &format!(",scope=\"{CATALOG}\"");
         }
         if let Some(error) = error {
             challenge += &format!(",error=\"{error}\"");

@@ -23,6 +23,9 @@ pub(crate) const LIFETIME: Duration = Duration::from_secs(300);
 /// Who made the token, and whom it is for.
 pub(crate) const SERVICE: &str = "conex";
 
+/// The scope of the list of repositories.
+pub(crate) const CATALOG: &str = "registry:catalog:*";
+
 /// What a token says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Claims {
@@ -45,7 +48,17 @@ pub(crate) struct Grant {
     pub(crate) actions: Vec<String>,
 }
 
+impl Grant {
+    pub(crate) fn catalog() -> Self {
+        Self { kind: "registry".to_owned(), name: "catalog".to_owned(), actions: vec!["*".to_owned()] }
+    }
+}
+
 impl Claims {
+    pub(crate) fn grant_catalog(&self) -> bool {
+        self.access.contains(&Grant::catalog())
+    }
+
     pub(crate) fn user(&self) -> Option<&str> {
         (!self.sub.is_empty()).then_some(&self.sub)
     }

@@ -22,6 +22,17 @@ impl Storage {
     pub(crate) fn collect(&self, gc: &Gc) -> Result<Option<GcReport>> {
         let _no_changes = self.changes.write().unwrap_or_else(PoisonError::into_inner);
         let since = SystemTime::now().checked_sub(gc.grace).unwrap_or(SystemTime::UNIX_EPOCH);
+        let report = match self.store.gc_holding(&self.held, || self.kept(gc, since)) {
+            Err(error) if error.kind() == ErrorKind::Busy => return Ok(None),
+            other => other?,
+        };
+        self.uploads.forget_removed();
+        self.remove_dead_links()?;
+        Ok(Some(report))
+    }
+
+    /// What is kept besides what names lead to.
+    fn kept(&self, gc: &Gc, since: SystemTime) -> Result<Keep> {
         let mut blobs = HashSet::new();
         each_link(&self.links, &mut |digest, link| {
             if link.metadata().and_then(|link| link.modified()).is_ok_and(|time| time >= since) {
@@ -30,14 +41,7 @@ impl Storage {
             Ok(())
         })?;
         let manifests = gc.keep.as_ref().map_or_else(|| Ok(Vec::new()), |keep| keep())?;
-        let keep = Keep { manifests, blobs, uploads_since: Some(since) };
-        let report = match self.store.gc_holding(&self.held, &keep) {
-            Err(error) if error.kind() == ErrorKind::Busy => return Ok(None),
-            other => other?,
-        };
-        self.uploads.forget_removed();
-        self.remove_dead_links()?;
-        Ok(Some(report))
+        Ok(Keep { manifests, blobs, uploads_since: Some(since) })
     }
 
     fn remove_dead_links(&self) -> Result<()> {

@@ -109,6 +109,15 @@ impl Storage {
         link().wrap(|| format!("make {}", path.display()))
     }
 
+    /// Notes that somebody reckons with a blob that repository `name` sees, if it has a link.
+    pub(crate) fn reckon_with(&self, name: &str, digest: &Digest) -> Result<()> {
+        let _no_gc = self.changing();
+        match File::options().write(true).open(self.link_path(name, digest)) {
+            Ok(link) => Ok(link.set_modified(SystemTime::now())?),
+            Err(_) => Ok(()),
+        }
+    }
+
     /// Hides a blob from repository `name`. False where it did not see it. The bytes stay until `gc`.
     pub(crate) fn unlink_blob(&self, name: &str, digest: &Digest) -> Result<bool> {
         match fs::remove_file(self.link_path(name, digest)) {
@@ -206,6 +215,8 @@ impl Storage {
 
     /// Removes what `doomed` chooses from repository `name`. False where there was nothing.
     pub(crate) fn forget(&self, name: &str, doomed: impl Fn(&Entry, &Descriptor) -> bool) -> Result<bool> {
+        // Not beside a push: a tag without the manifest's own entry would make all below it visible.
+        let _alone = self.changes.write().unwrap_or_else(PoisonError::into_inner);
         let mut found = false;
         for (entry, _) in self.names()?.entries(name).filter(|(entry, descriptor)| doomed(entry, descriptor))
         {

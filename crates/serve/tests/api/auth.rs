@@ -76,6 +76,14 @@ fn a_client_is_told_what_to_ask_for_and_gets_what_it_may() {
     );
     assert_eq!(get(&registry, "/v2/team/other/tags/list", &pull).status, 401, "another repository");
     assert_eq!(get(&registry, "/v2/team/app/manifests/v1", "Bearer a.b.c").status, 401);
+    assert_eq!(
+        get(&registry, "/token?scope=repository:team/app:push", &pull).status,
+        401,
+        "no token buys a better one"
+    );
+    assert_eq!(get(&registry, "/v2/_catalog", &pull).status, 401, "nor tells what there is");
+    let list = token(&registry, Some("me"), "registry:catalog:*");
+    assert_eq!(get(&registry, "/v2/_catalog", &list).json()["repositories"], serde_json::json!(["team/app"]));
 }
 
 #[test]
@@ -87,7 +95,7 @@ fn strangers_pull_what_is_public_and_nothing_else() {
         assert_eq!(push(&registry, name, &token), 201);
     }
     assert_eq!(registry.get("/v2/").status, 401, "clients learn here that there are tokens");
-    let scope = "repository:public/app:pull,push%20repository:team/app:pull";
+    let scope = "repository:public/app:pull,push%20repository:team/app:pull%20registry:catalog:*";
     let nobody = token(&registry, None, scope);
     assert_eq!(get(&registry, "/v2/", &nobody).status, 200);
     assert_eq!(get(&registry, "/v2/public/app/manifests/v1", &nobody).status, 200);
@@ -107,6 +115,19 @@ fn strangers_pull_what_is_public_and_nothing_else() {
 }
 
 #[test]
+fn behind_a_proxy_tokens_are_had_where_clients_look() {
+    let root = tempfile::tempdir().unwrap();
+    let registry = Registry::with(ServeOptions {
+        rights: Some(RIGHTS.to_owned()),
+        address: Some("https://registry.example/".to_owned()),
+        ..ServeOptions::new(root.path())
+    });
+    let refused = registry.get("/v2/");
+    let challenge = refused.header("www-authenticate").unwrap();
+    assert!(challenge.starts_with("Bearer realm=\"https://registry.example/token\","), "{challenge}");
+}
+
+#[test]
 fn a_digest_alone_opens_nobody_elses_blob() {
     let root = tempfile::tempdir().unwrap();
     let registry = registry(root.path());
@@ -115,6 +136,10 @@ fn a_digest_alone_opens_nobody_elses_blob() {
     let target = format!("/v2/team/app/blobs/uploads/?digest={secret}");
     assert_eq!(registry.send("POST", &target, &me, b"secret").status, 201);
     let other = [("authorization", &*basic("other"))];
+    let push_only = token(&registry, Some("me"), "repository:public/app:push");
+    let target = format!("/v2/public/app/blobs/uploads/?mount={secret}");
+    let mounted = registry.send("POST", &target, &[("authorization", &*push_only)], b"").status;
+    assert_eq!(mounted, 202, "a token is good for what it says");
     for from in ["", "&from=team/app"] {
         let target = format!("/v2/public/app/blobs/uploads/?mount={secret}{from}");
         assert_eq!(registry.send("POST", &target, &other, b"").status, 202, "an upload is begun instead");

@@ -1,14 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Garbage is collected beside requests: what nothing leads to goes, what a push is about to name stays.
 
+use std::fs::File;
+use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use conex_serve::{Gc, ServeOptions};
 
-use crate::http::{Registry, manifest};
+use conex_spec::Digest;
 
-fn collecting(root: &std::path::Path, grace: Duration) -> Registry {
+use crate::http::{INDEX, MANIFEST, Registry, manifest, sha256};
+
+fn collecting(root: &Path, grace: Duration) -> Registry {
     let gc = Gc { every: Duration::from_millis(20), grace, keep: None };
     Registry::with(ServeOptions { gc: Some(gc), metrics: true, ..ServeOptions::new(root) })
 }
@@ -37,24 +41,86 @@ fn what_nothing_leads_to_goes_and_the_rest_stays() {
     assert!(bytes.unwrap().parse::<u64>().unwrap() >= 8, "{text}");
 }
 
+/// Makes a link look as if nobody had reckoned with the blob for a day.
+fn age(root: &Path, name: &str, digest: &Digest) {
+    let link = root.join(format!("repositories/{name}/_blobs/sha256/{}", digest.hex()));
+    let yesterday = SystemTime::now() - Duration::from_secs(86_400);
+    File::options().write(true).open(link).unwrap().set_modified(yesterday).unwrap();
+}
+
 #[test]
 fn a_push_under_way_loses_nothing() {
     let root = tempfile::tempdir().unwrap();
     let registry = collecting(root.path(), Duration::from_secs(3600));
-    for round in 0..40 {
+    let config = sha256(b"{}");
+    for round in 0..20 {
         let name = format!("app{round}");
         let upload = registry.begin(&name);
         assert_eq!(registry.send("PATCH", &upload, &[], b"{").status, 202);
-        std::thread::sleep(Duration::from_millis(5));
-        let config = crate::http::sha256(b"{}");
+        collected(root.path(), &registry, round * 2);
         assert_eq!(registry.send("PUT", &format!("{upload}?digest={config}"), &[], b"}").status, 201);
-        std::thread::sleep(Duration::from_millis(5));
+        collected(root.path(), &registry, round * 2 + 1);
         assert_eq!(registry.put_manifest(&name, "v1", &manifest("")).status, 201);
     }
-    for round in 0..40 {
+    for round in 0..20 {
         assert_eq!(registry.get(&format!("/v2/app{round}/manifests/v1")).status, 200);
-        assert_eq!(registry.get(&format!("/v2/app{round}/blobs/{}", crate::http::sha256(b"{}"))).status, 200);
+        assert_eq!(registry.get(&format!("/v2/app{round}/blobs/{config}")).status, 200);
     }
+}
+
+/// Waits until garbage has been collected.
+fn collected(root: &Path, registry: &Registry, number: u32) {
+    let orphan = registry.push_blob("orphans", format!("old {number}").as_bytes());
+    age(root, "orphans", &orphan);
+    wait_until("the orphan goes", || registry.get(&format!("/v2/orphans/blobs/{orphan}")).status == 404);
+}
+
+#[test]
+fn who_is_told_that_a_blob_is_there_finds_it_there() {
+    let root = tempfile::tempdir().unwrap();
+    let registry = collecting(root.path(), Duration::from_secs(3600));
+    let config = registry.push_blob("app", b"{}");
+    assert_eq!(registry.put_manifest("app", "v1", &manifest("")).status, 201);
+    age(root.path(), "app", &config);
+    assert_eq!(registry.send("HEAD", &format!("/v2/app/blobs/{config}"), &[], b"").status, 200);
+    let digest = sha256(manifest("").as_bytes());
+    assert_eq!(registry.send("DELETE", &format!("/v2/app/manifests/{digest}"), &[], b"").status, 202);
+    collected(root.path(), &registry, 0);
+    assert_eq!(registry.put_manifest("app", "v1", &manifest("")).status, 201);
+}
+
+#[test]
+fn what_only_looks_like_an_image_keeps_nothing_else_from_being_collected() {
+    let root = tempfile::tempdir().unwrap();
+    let registry = collecting(root.path(), Duration::from_secs(3600));
+    let chart = br#"{"name":"web"}"#;
+    let (config, size) = (registry.push_blob("app", chart), chart.len());
+    let manifest = format!(
+        r#"{{"schemaVersion":2,"mediaType":"{MANIFEST}","config":{{"mediaType":"application/vnd.oci.image.config.v1+json","digest":"{config}","size":{size}}},"layers":[]}}"#
+    );
+    assert_eq!(registry.put_manifest("app", "v1", &manifest).status, 201);
+    age(root.path(), "app", &config);
+    collected(root.path(), &registry, 0);
+    assert_eq!(registry.get(&format!("/v2/app/blobs/{config}")).status, 200);
+}
+
+#[test]
+fn an_image_that_somebody_called_something_else_keeps_its_layers() {
+    let root = tempfile::tempdir().unwrap();
+    let registry = collecting(root.path(), Duration::from_secs(3600));
+    let image = manifest("");
+    let digest = sha256(image.as_bytes());
+    let index = format!(
+        r#"{{"schemaVersion":2,"mediaType":"{INDEX}","manifests":[{{"mediaType":"x/y","digest":"{digest}","size":{}}}]}}"#,
+        image.len()
+    );
+    let put = registry.send("PUT", "/v2/a/manifests/v1", &[("content-type", INDEX)], index.as_bytes());
+    assert_eq!(put.status, 201);
+    let config = registry.push_blob("b", b"{}");
+    assert_eq!(registry.put_manifest("b", "v1", &image).status, 201);
+    age(root.path(), "b", &config);
+    collected(root.path(), &registry, 0);
+    assert_eq!(registry.get(&format!("/v2/b/blobs/{config}")).status, 200);
 }
 
 #[test]

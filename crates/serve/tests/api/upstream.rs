@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 
 use conex_image::transfer::{BlobReader, RawManifest, Source};
 use conex_serve::{Error, ErrorKind, Result, ServeOptions, Upstream};
+use conex_spec::Digest;
 use conex_spec::image::Descriptor;
 
 use crate::http::{MANIFEST, Registry, sha256};
@@ -60,6 +61,11 @@ impl Upstream for Remote {
         Ok(manifest().descriptor)
     }
 
+    fn referrers(&self, _repository: &str, digest: &Digest) -> Result<Vec<Descriptor>> {
+        self.0.asked()?;
+        Ok(vec![Descriptor::new(MANIFEST, digest.clone(), 7)])
+    }
+
     fn tags(&self, _repository: &str) -> Result<Vec<String>> {
         self.0.asked()?;
         Ok(vec!["v2".to_owned(), "v1".to_owned()])
@@ -110,6 +116,8 @@ fn each_thing_is_asked_for_once_and_kept() {
         }
         assert_eq!(there.requests.load(SeqCst), 2, "all from here");
         assert_eq!(registry.get("/v2/lib/app/tags/list").json()["tags"], serde_json::json!(["v1", "v2"]));
+        let referrers = registry.get(&format!("/v2/lib/app/referrers/{}", manifest().descriptor.digest));
+        assert_eq!(referrers.json()["manifests"][0]["size"], 7, "those that are there");
         assert_eq!(registry.get("/v2/lib/other/manifests/v1").status, 404);
         assert_eq!(
             registry.send("POST", "/v2/lib/app/blobs/uploads/", &[], b"").status,

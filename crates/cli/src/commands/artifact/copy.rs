@@ -5,7 +5,8 @@ use std::collections::HashSet;
 
 use conex_engine::images::manifest::Document;
 use conex_engine::images::transfer::{CopyOptions, Progress, Select, Source, copy};
-use conex_engine::registry::Remote;
+use conex_engine::registry::{ErrorKind, Remote};
+use conex_engine::transport::Location;
 use conex_spec::Digest;
 use conex_spec::distribution::Reference;
 
@@ -36,14 +37,19 @@ pub(super) fn run(args: &Args, session: &Session) -> CommandResult {
         done: HashSet::new(),
         progress: session.progress(false),
     };
-    let (from, to) = (copying.remote(&copying.from)?, copying.remote(&copying.to)?);
-    // What refers to it first: whoever sees the name finds all of it.
-    let top = from.resolve()?.descriptor.digest;
-    copying.referrers_of(&from, &top)?;
-    copying.one(&from, &to)?;
+    let settings = session.registry(&args.registry)?;
+    let trusted =
+        Location::Docker(copying.from.clone()).trusted_source(&session.engine()?, &settings, true)?;
+    // What refers to it first: whoever sees the name finds all of it. It comes along with what was let in.
+    let top = trusted.resolve()?.descriptor.digest;
+    copying.all_about(&top)?;
+    copying.one(trusted.as_ref(), &copying.remote(&copying.to)?)?;
     output::print_line(top.as_str())?;
     Ok(0)
 }
+
+/// cosign's older way: a tag made of the digest.
+const TAGS: [&str; 3] = ["sig", "att", "sbom"];
 
 struct Copying<'a> {
     session: &'a Session,
@@ -60,29 +66,47 @@ impl Copying<'_> {
         super::remote(self.session, self.registry, reference)
     }
 
-    fn one(&self, from: &Remote, to: &Remote) -> Result<(), CommandError> {
+    fn one(&self, from: &dyn Source, to: &Remote) -> Result<(), CommandError> {
         let options = CopyOptions { select: Select::All, ..CopyOptions::default() };
         copy(from, to, &options, self.progress.as_ref())?;
         Ok(())
     }
 
     /// Copies what refers to a manifest, or to one below it, and to that.
-    fn referrers_of(&mut self, from: &Remote, subject: &Digest) -> Result<(), CommandError> {
+    fn all_about(&mut self, subject: &Digest) -> Result<(), CommandError> {
         if !self.done.insert(subject.clone()) {
             return Ok(());
         }
-        for referrer in from.referrers(subject, None)? {
+        let named = self.remote(&super::by_digest(&self.from, subject))?;
+        for referrer in named.referrers(subject, None)? {
             let place = |reference: &Reference| super::by_digest(reference, &referrer.digest);
             let (there, here) = (self.remote(&place(&self.from))?, self.remote(&place(&self.to))?);
-            self.referrers_of(&there, &referrer.digest)?;
+            self.all_about(&referrer.digest)?;
             self.one(&there, &here)?;
         }
-        let named = self.remote(&super::by_digest(&self.from, subject))?;
+        for suffix in TAGS {
+            self.tagged(&format!("{}-{}.{suffix}", subject.algorithm().name(), subject.hex()))?;
+        }
         if let Document::Index(index) = Document::parse(&named.resolve()?)? {
             for child in &index.manifests {
-                self.referrers_of(from, &child.digest)?;
+                self.all_about(&child.digest)?;
             }
         }
         Ok(())
+    }
+
+    /// Copies what has this tag, if anything has.
+    fn tagged(&self, tag: &str) -> Result<(), CommandError> {
+        let place = |reference: &Reference| Reference {
+            tag: Some(tag.to_owned()),
+            digest: None,
+            ..reference.clone()
+        };
+        let (there, here) = (self.remote(&place(&self.from))?, self.remote(&place(&self.to))?);
+        match there.head() {
+            Ok(_) => self.one(&there, &here),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(error.into()),
+        }
     }
 }

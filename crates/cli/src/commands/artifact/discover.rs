@@ -89,6 +89,7 @@ fn tree(nodes: &[Node], indent: &str) -> String {
         let is_last = number == nodes.len();
         let (branch, trunk) = if is_last { ("└── ", "    ") } else { ("├── ", "│   ") };
         let kind = node.descriptor.artifact_type.as_deref().unwrap_or("of no type");
+        let kind: String = kind.chars().filter(|letter| !letter.is_control()).collect();
         text += &format!("{indent}{branch}{kind}\n{indent}{trunk}└── {}\n", node.descriptor.digest);
         text += &tree(&node.below, &format!("{indent}{trunk}    "));
     }

@@ -40,6 +40,9 @@ pub(super) struct Args {
     /// The certificate's key, PEM
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     tls_key: Option<PathBuf>,
+    /// What clients call this registry, where something stands in between: https://registry.example
+    #[arg(long, value_name = "URL")]
+    url: Option<String>,
     /// Demand a login: a file made with `htpasswd -B`
     #[arg(long, value_name = "FILE")]
     htpasswd: Option<PathBuf>,
@@ -98,6 +101,7 @@ fn options(args: &Args, session: &Session) -> Result<ServeOptions, CommandError>
     Ok(ServeOptions {
         read_only: args.read_only,
         tls: tls.map(|(certificate, key)| TlsFiles { certificate, key }),
+        address: args.url.clone(),
         htpasswd: args.htpasswd.as_deref().map(read).transpose()?,
         rights: match args.anonymous_pull {
             true => Some("* * pull\n@ * pull push delete".to_owned()),
@@ -113,6 +117,7 @@ fn options(args: &Args, session: &Session) -> Result<ServeOptions, CommandError>
         upstream: upstream.map(|upstream| Arc::new(upstream) as _),
         metrics: args.metrics,
         on_access: args.access_log.then(|| Arc::new(log_access) as _),
+        on_problem: Some(Arc::new(|error: &Error| output::note(&error.to_string()))),
         ..ServeOptions::new(root)
     })
 }

@@ -4,6 +4,7 @@
 use conex_engine::images::transfer::Source;
 use conex_engine::registry::{Client, Remote};
 use conex_serve::{Result, Upstream};
+use conex_spec::Digest;
 use conex_spec::distribution::Reference;
 use conex_spec::image::Descriptor;
 
@@ -41,6 +42,10 @@ impl Upstream for RegistryBehind {
 
     fn head(&self, repository: &str, tag: &str) -> Result<Descriptor> {
         self.remote(repository, &format!(":{tag}"))?.head()
+    }
+
+    fn referrers(&self, repository: &str, digest: &Digest) -> Result<Vec<Descriptor>> {
+        self.remote(repository, &format!("@{digest}"))?.referrers(digest, None)
     }
 
     fn tags(&self, repository: &str) -> Result<Vec<String>> {
