@@ -158,7 +158,6 @@ fn root_many_names_of_one_image() {
     sandbox.finish();
 }
 
-/// SIGKILL in the middle of a pull: the store is whole, the next pull succeeds and leaves no rest.
 #[test]
 fn root_many_images_are_remembered() {
     needs!(require::root());
@@ -187,6 +186,7 @@ fn root_many_images_are_remembered() {
     sandbox.finish();
 }
 
+/// SIGKILL in the middle of a pull: the store is whole, the next pull succeeds and leaves no rest.
 #[test]
 fn root_a_pull_is_killed() {
     needs!(require::root());

@@ -42,8 +42,9 @@ impl Context {
                 text = open(spooled, &files)?;
             }
             Some(Address::Url) => {
-                let name = remote.file(context, None, directory.path())?;
-                let fetched = directory.path().join(name);
+                let download = directory.path().join("download");
+                std::fs::create_dir(&download).wrap(|| format!("make {}", download.display()))?;
+                let fetched = download.join(remote.file(context, None, &download)?);
                 text = open(File::open(&fetched).wrap(|| fetched.display().to_string())?, &files)?;
             }
             Some(Address::Git { remote: address, reference, subdirectory }) => {

@@ -83,15 +83,40 @@ pub(crate) fn private_key(
     PrivateKey::parse(&text, passphrase.as_bytes()).context(named)
 }
 
-/// A passphrase for `key`: the first line of a file, $COSIGN_PASSWORD, or what the person types.
-pub(crate) fn passphrase(session: &Session, file: Option<&Path>, key: &Path) -> Result<String, CommandError> {
-    if let Some(file) = file {
-        let text = std::fs::read_to_string(file).context(|| format!("passphrase file {}", file.display()))?;
-        return Ok(text.lines().next().unwrap_or_default().to_owned());
+/// The passphrase of `key`: the first line of a file, $COSIGN_PASSWORD, or what the person types.
+fn passphrase(session: &Session, file: Option<&Path>, key: &Path) -> Result<String, CommandError> {
+    match written(session, file)? {
+        Some(found) => Ok(found),
+        None => typed(key, &format!("Passphrase for key {}: ", key.display())),
     }
-    if let Some(found) = session.environment.secret("COSIGN_PASSWORD") {
+}
+
+/// One for a new key: typed twice, because nobody opens a key with a slip of the finger.
+pub(crate) fn new_passphrase(
+    session: &Session,
+    file: Option<&Path>,
+    key: &Path,
+) -> Result<String, CommandError> {
+    if let Some(found) = written(session, file)? {
         return Ok(found);
     }
+    let first = typed(key, &format!("Passphrase for key {}: ", key.display()))?;
+    match typed(key, "The same again: ")? == first {
+        true => Ok(first),
+        false => Err(CommandError::usage("the two passphrases differ; no key was made")),
+    }
+}
+
+/// What needs no person.
+fn written(session: &Session, file: Option<&Path>) -> Result<Option<String>, CommandError> {
+    if let Some(file) = file {
+        let text = std::fs::read_to_string(file).context(|| format!("passphrase file {}", file.display()))?;
+        return Ok(Some(text.lines().next().unwrap_or_default().to_owned()));
+    }
+    Ok(session.environment.secret("COSIGN_PASSWORD"))
+}
+
+fn typed(key: &Path, words: &str) -> Result<String, CommandError> {
     if !std::io::stdin().is_terminal() {
         let message = format!("private key {}: no terminal to ask for its passphrase on", key.display());
         return Err(
@@ -99,7 +124,7 @@ pub(crate) fn passphrase(session: &Session, file: Option<&Path>, key: &Path) -> 
         );
     }
     let mut stderr = std::io::stderr();
-    write!(stderr, "Passphrase for key {}: ", key.display())?;
+    write!(stderr, "{words}")?;
     stderr.flush()?;
     Ok(terminal::read_secret()?)
 }

@@ -14,7 +14,7 @@ mod trust;
 mod verdict;
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use conex_image::containers_storage::StorageName;
 use conex_image::manifest::parse_strictly;
@@ -81,17 +81,26 @@ impl Policy {
     }
 }
 
+/// A path without links and dots, as far as it is there: a scope must not be got into by a detour.
+fn explicit(path: &Path) -> PathBuf {
+    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    absolute.canonicalize().unwrap_or_else(|_| match (absolute.parent(), absolute.file_name()) {
+        (Some(parent), Some(name)) => explicit(parent).join(name),
+        // What cannot be resolved is in no scope but the transport's own.
+        _ => PathBuf::from("/"),
+    })
+}
+
 /// The transport, and from the most specific to the least the scopes that a place is in.
 fn scopes(location: &Location) -> Option<(&'static str, Vec<String>)> {
-    let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let (transport, mut scopes) = match location {
         Location::Docker(reference) => ("docker", reference_scopes(reference)),
-        Location::Oci(name) => ("oci", path_scopes(&absolute(&name.path), name.reference.as_deref())),
+        Location::Oci(name) => ("oci", path_scopes(&explicit(&name.path), name.reference.as_deref())),
         Location::OciArchive(name) => {
-            ("oci-archive", path_scopes(&absolute(&name.path), name.reference.as_deref()))
+            ("oci-archive", path_scopes(&explicit(&name.path), name.reference.as_deref()))
         }
         Location::ContainersStorage(name) => ("containers-storage", storage_scopes(name)),
-        Location::Dir(path) => ("dir", path_scopes(&absolute(path), None)),
+        Location::Dir(path) => ("dir", path_scopes(&explicit(path), None)),
         Location::DockerArchive(_) | Location::DockerArchiveDir(_) => ("docker-archive", Vec::new()),
         Location::DockerDaemon(name) => {
             ("docker-daemon", name.parse().map(|name| reference_scopes(&name)).unwrap_or_default())

@@ -11,7 +11,7 @@ use conex_engine::system;
 use conex_engine::transport::Location;
 use conex_spec::distribution::Reference;
 
-use crate::commands::signing::{CREATOR, now, passphrase, private_key};
+use crate::commands::signing::{CREATOR, new_passphrase, now, private_key};
 use crate::error::{CommandError, CommandResult, Context as _};
 use crate::output;
 use crate::session::{RegistryArgs, Session};
@@ -158,7 +158,7 @@ fn write_pair(
         }
     }
     system::keep_secrets()?;
-    let secret = passphrase(session, passphrase_file.map(PathBuf::as_path), private.as_ref())?;
+    let secret = new_passphrase(session, passphrase_file.map(PathBuf::as_path), private.as_ref())?;
     let made = PrivateKey::generate(secret.as_bytes())?;
     write_new(&private, made.private.as_bytes(), 0o600)?;
     write_new(&public, made.public.as_bytes(), 0o644)?;
