@@ -179,7 +179,7 @@ fn an_unknown_flag() {
     let output = scene.sandbox.runtime(["--no-such-flag", "list"]).run();
     one_error(&output, 1, &["no-such-flag"]);
     let output = scene.sandbox.runtime(["no-such-verb"]).run();
-    one_error(&output, 1, &["no-such-verb"]);
+    one_error(&output, 3, &["no-such-verb"]);
     let skopeo = scene.sandbox.programs().join("skopeo");
     let output = scene.sandbox.command(skopeo).args(["copy", "--no-such-flag", "a", "b"]).run();
     one_error(&output, 1, &["--no-such-flag"]);

@@ -23,6 +23,7 @@ use conex_sys::seccomp::{Instruction, MAX_INSTRUCTIONS, NEW_LISTENER};
 use serde::Serialize;
 
 use program::Width;
+use table::Call;
 
 /// The architectures that get a filter, of all that a profile may name: the others cannot call this kernel.
 #[cfg(test)]
@@ -186,7 +187,7 @@ fn flags(profile: &Seccomp, notifies: bool) -> u32 {
 struct Calls<'a> {
     default: u32,
     /// Every name of every rule that does not repeat the default, in order. Names that nobody has are left out.
-    rules: Vec<(table::Numbers, &'a [SyscallArg], u32)>,
+    rules: Vec<(Call, &'a [SyscallArg], u32)>,
     /// For x86: what `socketcall` and `ipc` stand for.
     multiplexed: Vec<(u32, SyscallArg, u32)>,
     /// By architecture, the highest number that the profile names at all; none if newer calls are like all others.
@@ -201,33 +202,32 @@ impl<'a> Calls<'a> {
         for rule in &profile.syscalls {
             let answer = answer(rule.action, rule.errno_ret);
             for name in &rule.names {
-                let Some(numbers) = table::find(name) else { continue };
+                let Some(call) = table::find(name) else { continue };
                 if !permissive && default != ENOSYS {
-                    calls.note(numbers, architectures);
+                    calls.note(call, architectures);
                 }
                 if answer == default {
                     continue;
                 }
-                calls.rules.push((numbers, &rule.args, answer));
+                calls.rules.push((call, &rule.args, answer));
                 if rule.args.is_empty() && architectures.contains(&Architecture::X86) {
-                    calls.multiplexed.extend(multiplex(name).map(|(number, call)| (number, call, answer)));
+                    calls.multiplexed.extend(multiplex(call).map(|(number, first)| (number, first, answer)));
                 }
             }
         }
         calls
     }
 
-    fn note(&mut self, numbers: table::Numbers, architectures: &[Architecture]) {
+    fn note(&mut self, call: Call, architectures: &[Architecture]) {
         for architecture in architectures {
             let newest = &mut self.newest[*architecture as usize];
-            *newest = (*newest).max(numbers.of(*architecture));
+            *newest = (*newest).max(call.number(*architecture));
         }
     }
 
     /// Each number of an architecture that is not treated as the default, in order.
     fn treatments(&self, architecture: Architecture) -> Vec<(u32, Treatment)> {
-        let rules =
-            self.rules.iter().map(|(numbers, args, answer)| (numbers.of(architecture), *args, *answer));
+        let rules = self.rules.iter().map(|(call, args, answer)| (call.number(architecture), *args, *answer));
         let x86 = (architecture == Architecture::X86).then_some(&self.multiplexed);
         let multiplexed = x86.into_iter().flatten();
         let multiplexed =
@@ -270,52 +270,52 @@ fn repeats_an_argument(comparisons: &[SyscallArg]) -> bool {
         .any(|(at, one)| comparisons[..at].iter().any(|earlier| earlier.index == one.index))
 }
 
-/// On x86: the call that stands for a named one, and the first argument that says so.
-fn multiplex(name: &str) -> Option<(u32, SyscallArg)> {
-    const SOCKETCALL: (u32, &[(&str, u64)]) = (
+/// On x86: the call that stands for another one, and the first argument that says so.
+fn multiplex(call: Call) -> Option<(u32, SyscallArg)> {
+    const SOCKETCALL: (u32, &[(Call, u64)]) = (
         102,
         &[
-            ("socket", 1),
-            ("bind", 2),
-            ("connect", 3),
-            ("listen", 4),
-            ("accept", 5),
-            ("getsockname", 6),
-            ("getpeername", 7),
-            ("socketpair", 8),
-            ("send", 9),
-            ("recv", 10),
-            ("sendto", 11),
-            ("recvfrom", 12),
-            ("shutdown", 13),
-            ("setsockopt", 14),
-            ("getsockopt", 15),
-            ("sendmsg", 16),
-            ("recvmsg", 17),
-            ("accept4", 18),
-            ("recvmmsg", 19),
-            ("sendmmsg", 20),
+            (Call::named("socket"), 1),
+            (Call::named("bind"), 2),
+            (Call::named("connect"), 3),
+            (Call::named("listen"), 4),
+            (Call::named("accept"), 5),
+            (Call::named("getsockname"), 6),
+            (Call::named("getpeername"), 7),
+            (Call::named("socketpair"), 8),
+            (Call::named("send"), 9),
+            (Call::named("recv"), 10),
+            (Call::named("sendto"), 11),
+            (Call::named("recvfrom"), 12),
+            (Call::named("shutdown"), 13),
+            (Call::named("setsockopt"), 14),
+            (Call::named("getsockopt"), 15),
+            (Call::named("sendmsg"), 16),
+            (Call::named("recvmsg"), 17),
+            (Call::named("accept4"), 18),
+            (Call::named("recvmmsg"), 19),
+            (Call::named("sendmmsg"), 20),
         ],
     );
-    const IPC: (u32, &[(&str, u64)]) = (
+    const IPC: (u32, &[(Call, u64)]) = (
         117,
         &[
-            ("semop", 1),
-            ("semget", 2),
-            ("semctl", 3),
-            ("semtimedop", 4),
-            ("msgsnd", 11),
-            ("msgrcv", 12),
-            ("msgget", 13),
-            ("msgctl", 14),
-            ("shmat", 21),
-            ("shmdt", 22),
-            ("shmget", 23),
-            ("shmctl", 24),
+            (Call::named("semop"), 1),
+            (Call::named("semget"), 2),
+            (Call::named("semctl"), 3),
+            (Call::named("semtimedop"), 4),
+            (Call::named("msgsnd"), 11),
+            (Call::named("msgrcv"), 12),
+            (Call::named("msgget"), 13),
+            (Call::named("msgctl"), 14),
+            (Call::named("shmat"), 21),
+            (Call::named("shmdt"), 22),
+            (Call::named("shmget"), 23),
+            (Call::named("shmctl"), 24),
         ],
     );
     [SOCKETCALL, IPC].into_iter().find_map(|(number, calls)| {
-        let (_, value) = calls.iter().find(|(call, _)| *call == name)?;
+        let (_, value) = calls.iter().find(|(one, _)| *one == call)?;
         Some((number, SyscallArg { index: 0, value: *value, value_two: 0, op: Operator::Equal }))
     })
 }

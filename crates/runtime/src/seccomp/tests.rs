@@ -39,7 +39,7 @@ fn holds(comparison: &SyscallArg, architecture: Architecture, arguments: &[u64; 
 /// The profile's meaning for one call of one architecture, by going through it rule by rule.
 fn meaning(profile: &Seccomp, architecture: Architecture, data: &Data) -> u32 {
     let default = answer(profile.default_action, profile.default_errno_ret);
-    let number = |name: &str| table::find(name).and_then(|numbers| numbers.of(architecture));
+    let number = |name: &str| table::find(name).and_then(|call| call.number(architecture));
     let mut with_arguments = None;
     let mut whole = None;
     for rule in &profile.syscalls {
@@ -62,7 +62,7 @@ fn meaning(profile: &Seccomp, architecture: Architecture, data: &Data) -> u32 {
             }
             if architecture == Architecture::X86
                 && rule.args.is_empty()
-                && multiplex(name).is_some_and(|(number, call)| {
+                && table::find(name).and_then(multiplex).is_some_and(|(number, call)| {
                     number == data.number && holds(&call, architecture, &data.arguments)
                 })
             {
@@ -113,8 +113,8 @@ fn check(profile: &Seccomp) -> usize {
 fn interesting_arguments(profile: &Seccomp, architecture: Architecture, number: u32) -> Vec<[u64; 6]> {
     let mut list = vec![[0; 6]];
     let named = |name: &String| {
-        let own = table::find(name).and_then(|numbers| numbers.of(architecture));
-        own == Some(number) || multiplex(name).is_some_and(|(call, _)| call == number)
+        let own = table::find(name).and_then(|call| call.number(architecture));
+        own == Some(number) || table::find(name).and_then(multiplex).is_some_and(|(call, _)| call == number)
     };
     for rule in profile.syscalls.iter().filter(|rule| rule.names.iter().any(named)) {
         let mut values = vec![1, 5, 20, 24, 25, u64::MAX, u64::from(u32::MAX)];
@@ -296,7 +296,7 @@ fn compare_with_libseccomp(document: &serde_json::Value) -> Result<usize, String
             let only_ours = unknown
                 .iter()
                 .filter_map(|name| table::find(name))
-                .any(|numbers| numbers.of(architecture) == Some(number));
+                .any(|call| call.number(architecture) == Some(number));
             for arguments in interesting_arguments(&profile, architecture, number) {
                 // The kernel gives 32-bit callers' arguments as 32 bits; libseccomp looks at no more of x32's.
                 let narrow = architecture == Architecture::X32 || architecture.width() == Width::Narrow;
