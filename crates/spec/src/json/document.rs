@@ -26,6 +26,8 @@ pub(super) struct Node {
     pub(super) after: u32,
     /// It is passed over by whoever reads.
     pub(super) cut: bool,
+    /// A string that does not stand in the text as it is.
+    pub(super) escaped: bool,
 }
 
 /// A well-formed document.
@@ -134,20 +136,29 @@ impl<'t> Document<'t> {
 
     /// The first byte, which tells what it is.
     pub(super) fn byte(&self, id: NodeId) -> u8 {
-        self.raw(id).as_bytes()[0]
+        self.text.as_bytes()[self.nodes[id].start as usize]
     }
 
     /// The content of a string.
     pub(super) fn string(&self, id: NodeId) -> Cow<'t, str> {
-        let raw = self.raw(id);
-        syntax::content(&raw[1..raw.len() - 1])
+        let inner = self.inner(id);
+        if self.nodes[id].escaped { syntax::content(inner) } else { inner.into() }
+    }
+
+    /// What stands between a string's quotation marks.
+    fn inner(&self, id: NodeId) -> &'t str {
+        let Node { start, end, .. } = self.nodes[id];
+        &self.text[start as usize + 1..end as usize - 1]
     }
 
     /// Whether a string has this content.
     pub(super) fn is_string(&self, id: NodeId, content: &str) -> bool {
-        let raw = self.raw(id);
-        let inner = &raw[1..raw.len() - 1];
-        inner == content || inner.contains('\\') && syntax::content(inner) == content
+        let Node { start, end, escaped, .. } = self.nodes[id];
+        // Most keys that a field is compared with are of another length.
+        match escaped {
+            true => syntax::content(self.inner(id)) == content,
+            false => (end - start) as usize == content.len() + 2 && self.inner(id) == content,
+        }
     }
 }
 

@@ -39,13 +39,13 @@ impl Scanner<'_> {
     fn value(&mut self, depth: usize) -> Result<()> {
         self.skip_space();
         let (id, start) = (self.nodes.len(), self.at);
-        self.nodes.push(Node { start: start as u32, end: 0, after: 0, cut: false });
+        self.nodes.push(Node { start: start as u32, end: 0, after: 0, cut: false, escaped: false });
         match self.peek() {
             None => self.fail("EOF while parsing a value"),
             Some(b'{' | b'[') if depth == DEEPEST => self.fail("recursion limit exceeded"),
             Some(b'{') => self.items(b'}', |scanner| scanner.entry(depth + 1)),
             Some(b'[') => self.items(b']', |scanner| scanner.value(depth + 1)),
-            Some(b'"') => self.string(),
+            Some(b'"') => self.string(id),
             Some(b'-' | b'0'..=b'9') => self.number(),
             Some(_) => self.word(),
         }?;
@@ -92,7 +92,7 @@ impl Scanner<'_> {
         if self.take(b':') { self.value(depth) } else { self.fail("expected `:`") }
     }
 
-    fn string(&mut self) -> Result<()> {
+    fn string(&mut self, id: usize) -> Result<()> {
         self.at += 1;
         loop {
             let plain = |byte: &&u8| **byte >= b' ' && **byte != b'"' && **byte != b'\\';
@@ -103,7 +103,10 @@ impl Scanner<'_> {
                     self.at += 1;
                     return Ok(());
                 }
-                Some(b'\\') => self.escape()?,
+                Some(b'\\') => {
+                    self.nodes[id].escaped = true;
+                    self.escape()?;
+                }
                 Some(_) => return self.fail("control character in a string"),
             }
         }
