@@ -63,18 +63,30 @@ impl Race<'_> {
         Ok(())
     }
 
-    /// A hundred containers, one after the other and all at once.
+    /// A hundred containers, one after the other and all at once; and a hundred floors.
     pub(super) fn many(&self) -> Vec<Scenario<'_>> {
-        const SEQUENCE: &str = r#"i=0; while [ $i -lt 100 ]; do
-            "$1" --root "$2" $5 run --bundle "$3" "$4-$i" </dev/null >/dev/null || exit 1; i=$((i+1)); done"#;
-        const PARALLEL: &str = r#"i=0; while [ $i -lt 100 ]; do
-            "$1" --root "$2" $5 run --bundle "$3" "$4-$i" </dev/null >/dev/null & pids="$pids $!"; i=$((i+1)); done
-            for pid in $pids; do wait $pid || exit 1; done"#;
-        let each =
-            |script| self.peers.iter().map(|peer| self.through_sh(peer, &self.truth, script)).collect();
+        /// `$each` is a run of a container, `$i` its number.
+        const SEQUENCE: &str =
+            "i=0; while [ $i -lt 100 ]; do eval \"$each\" </dev/null >/dev/null || exit 1; i=$((i+1)); done";
+        const PARALLEL: &str = "i=0; while [ $i -lt 100 ]; do eval \"$each\" </dev/null >/dev/null & pids=\"$pids $!\"; i=$((i+1)); done
+            for pid in $pids; do wait $pid || exit 1; done";
+        const RUN: &str = r#""$1" --root "$2" $5 run --bundle "$3" "$4-$i""#;
+        let all = |script| {
+            let peers = self.peers.iter().map(|peer| {
+                let one = self.through_sh(peer, &self.truth, script);
+                Contestant { command: Box::new(move |round| with_each((one.command)(round), RUN)), ..one }
+            });
+            let floor = contestant("floor: cgroup, namespaces, mounts, pivot_root", move |_| {
+                let floor = self.floor_command(&NAMESPACES, true);
+                let mut command = self.bench.sandbox.command("sh");
+                command.args(["-c", script, "sh"]).arg(floor.get_program()).args(floor.get_args());
+                with_each(command, r#""$@""#)
+            });
+            peers.chain([floor]).collect()
+        };
         vec![
-            ("100 × run /bin/true, in sequence", each(SEQUENCE)),
-            ("100 × run /bin/true, in parallel", each(PARALLEL)),
+            ("100 × run /bin/true, in sequence", all(SEQUENCE)),
+            ("100 × run /bin/true, in parallel", all(PARALLEL)),
         ]
     }
 
@@ -187,6 +199,11 @@ impl Race<'_> {
         command.args(if with_cgroup { hierarchies() } else { Vec::new() });
         command
     }
+}
+
+fn with_each(mut command: Command, each: &str) -> Command {
+    command.env("each", each);
+    command
 }
 
 /// What a default container gets anew.
