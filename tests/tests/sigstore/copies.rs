@@ -76,6 +76,32 @@ fn copies_carry_signatures() {
     scene.finish();
 }
 
+/// What was synced before it was signed gets its signature with the next sync.
+#[test]
+fn sync_takes_later_signatures_along() {
+    let scene = needs!(Scene::new(&["ec"]));
+    let synced = "docker://registry.example/mirror/app:1";
+    let sync = [
+        "sync",
+        "--src",
+        "docker",
+        "--dest",
+        "docker",
+        "registry.example/team/app:1",
+        "registry.example/mirror",
+    ];
+    let signatures = |directory: &str| {
+        scene.ours(&["copy", "-q", synced, &format!("dir:{directory}")]).success();
+        scene.signatures(directory).len()
+    };
+    scene.ours(&sync).success();
+    assert_eq!(signatures("unsigned"), 0);
+    scene.attach(&[scene.attached("ec", "registry.example/team/app:1")]);
+    scene.ours(&sync).success();
+    assert_eq!(signatures("signed"), 1);
+    scene.finish();
+}
+
 #[test]
 fn what_would_lose_signatures_is_refused() {
     let scene = needs!(Scene::new(&["ec", "ed"]));

@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex};
 use clap::ValueEnum;
 use conex_engine::images::transfer::Select;
 use conex_engine::registry::{Client, Settings as RegistrySettings};
+use conex_engine::signature::Level;
 use conex_engine::signature::Wishes;
 use conex_engine::transport::Location;
 use conex_spec::distribution::Reference;
@@ -261,7 +262,7 @@ impl Work<'_> {
         Ok((copied.digest.to_string(), name))
     }
 
-    /// Two requests tell that a tag has not changed. Any doubt is left to the copy.
+    /// Two requests tell that a tag has not changed, and what may be signed says so. Any doubt is left to the copy.
     fn is_there(&self, request: &Request) -> Option<String> {
         let (Location::Docker(from), Location::Docker(to)) = (&request.source, &request.destination) else {
             return None;
@@ -271,6 +272,11 @@ impl Work<'_> {
         };
         let there = head(&request.destination_registry, to)?;
         let here = head(&request.source_registry, from)?;
-        (here.digest == there.digest).then(|| there.digest.to_string())
+        // It may have been signed since.
+        let place =
+            self.session.engine().ok()?.trust().ok()?.place(&request.source, &request.source_registry);
+        let signatures = place.read(&here.digest, Level::Named).ok()?;
+        let is_whole = self.signatures.remove || signatures.is_empty();
+        (is_whole && here.digest == there.digest).then(|| there.digest.to_string())
     }
 }
