@@ -371,3 +371,27 @@ fn root_docker_pushes_to_and_pulls_from_the_registry() {
     drop(registry);
     sandbox.finish();
 }
+
+/// Its daemon asks for a token: with the user's password for a push, without one for a pull.
+#[test]
+fn root_docker_gets_tokens_of_the_registry() {
+    let sandbox = Sandbox::new();
+    let docker = needs!(Dockerd::start(&sandbox, &Setup::default()));
+    let users = sandbox.path("users");
+    // The password is `secret`.
+    fs::write(&users, "me:$2b$04$abcdefghijklmnopqrstuu2r9OfJnfCsdneAXAGHnS4UpFFP8WIrW\n").unwrap();
+    let registry =
+        Registry::conex_with(&sandbox, &["--htpasswd", users.to_str().unwrap(), "--anonymous-pull"]);
+    let name = format!("{}/team/busybox:1", registry.address);
+    docker.says(&["tag", "busybox", &name]);
+    docker.docker(&["push", "--quiet", &name]).run().fails();
+    docker.docker(&["login", "-u", "me", "-p", "wrong", &registry.address]).run().fails();
+    docker.says(&["login", "-u", "me", "-p", "secret", &registry.address]);
+    docker.says(&["push", "--quiet", &name]);
+    docker.says(&["logout", &registry.address]);
+    docker.says(&["rmi", &name, "busybox"]);
+    docker.says(&["pull", "--quiet", &name]);
+    docker.end();
+    drop(registry);
+    sandbox.finish();
+}
