@@ -6,7 +6,7 @@ use std::fs;
 
 use conex_testkit::dockerd::{Dockerd, Setup};
 use conex_testkit::run::{LIMIT, poll};
-use conex_testkit::server::Registry;
+use conex_testkit::server::{HTPASSWD, Registry};
 use conex_testkit::terminal::{Terminal, check_terminal_of};
 use conex_testkit::user::{NAME, Range};
 use conex_testkit::{Run, Sandbox, busybox, needs, require};
@@ -378,8 +378,7 @@ fn root_docker_gets_tokens_of_the_registry() {
     let sandbox = Sandbox::new();
     let docker = needs!(Dockerd::start(&sandbox, &Setup::default()));
     let users = sandbox.path("users");
-    // The password is `secret`.
-    fs::write(&users, "me:$2b$04$abcdefghijklmnopqrstuu2r9OfJnfCsdneAXAGHnS4UpFFP8WIrW\n").unwrap();
+    fs::write(&users, HTPASSWD).unwrap();
     let registry =
         Registry::conex_with(&sandbox, &["--htpasswd", users.to_str().unwrap(), "--anonymous-pull"]);
     let name = format!("{}/team/busybox:1", registry.address);

@@ -8,6 +8,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use conex_testkit::run::{Background, poll};
+use conex_testkit::server::HTPASSWD;
 use conex_testkit::{Compression, Image, Layer, Run, Sandbox, needs, require, tar};
 
 /// Starts it on a free port, and gives its address once it answers.
@@ -145,9 +146,6 @@ fn serve_with(sandbox: &Sandbox, root: &Path, options: &[&str]) -> (Background, 
     listening(command.background())
 }
 
-/// A user `me` whose password is `secret`.
-const USERS: &str = "me:$2b$04$abcdefghijklmnopqrstuu2r9OfJnfCsdneAXAGHnS4UpFFP8WIrW\n";
-
 #[test]
 fn clients_get_their_tokens_and_strangers_pull() {
     needs!(require::program("skopeo"));
@@ -155,7 +153,7 @@ fn clients_get_their_tokens_and_strangers_pull() {
     let layout = sandbox.layout("layout");
     layout.add("v1", &image(1));
     let users = sandbox.path("users");
-    std::fs::write(&users, USERS).expect("write");
+    std::fs::write(&users, HTPASSWD).expect("write");
     let options = ["--htpasswd", users.to_str().expect("a plain path"), "--anonymous-pull"];
     let (mut server, address) = serve_with(&sandbox, &sandbox.path("registry"), &options);
     let oci = format!("oci:{}:v1", layout.path.display());

@@ -6,12 +6,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use conex_testkit::server::Registry;
+use conex_testkit::server::{HTPASSWD, Registry};
 use conex_testkit::{Image, Layer, Output, Run, Sandbox, needs, require, tar};
 use serde_json::Value;
-
-/// User `me`, password `secret`, as `htpasswd -B` writes it.
-const HTPASSWD: &str = "me:$2b$04$eX.mt2Fbb5yDa/JzegAX/.HM/6Cz00vpI/jEzXOV5a5WRwLFuoPdS\n";
 
 /// Debian's skopeo and conex in one sandbox.
 struct Both {

@@ -3,7 +3,7 @@
 //!
 //! Hashing, and the one check that lets bytes in: size first, then digest.
 
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 
 use conex_spec::image::Descriptor;
 use conex_spec::{Algorithm, Digest};
@@ -39,12 +39,54 @@ impl Hasher {
         }
     }
 
+    /// Adds all that `input` yields, and says how many bytes that were.
+    pub fn read(&mut self, input: &mut impl Read) -> io::Result<u64> {
+        let mut buffer = vec![0; 128 << 10];
+        let mut bytes = 0;
+        loop {
+            let len = input.read(&mut buffer)?;
+            if len == 0 {
+                return Ok(bytes);
+            }
+            self.update(&buffer[..len]);
+            bytes += len as u64;
+        }
+    }
+
     /// The digest of all bytes added.
     pub fn finish(self) -> Digest {
         match self.0 {
             State::Sha256(hash) => Digest::from_hash(Algorithm::Sha256, &hash.finalize()),
             State::Sha512(hash) => Digest::from_hash(Algorithm::Sha512, &hash.finalize()),
         }
+    }
+}
+
+/// Hashes and counts what is written.
+#[derive(Debug)]
+pub(crate) struct Hashing<W> {
+    /// Where it goes.
+    pub(crate) output: W,
+    pub(crate) hasher: Hasher,
+    pub(crate) size: u64,
+}
+
+impl<W> Hashing<W> {
+    pub(crate) fn new(output: W) -> Self {
+        Self { output, hasher: Hasher::new(Algorithm::Sha256), size: 0 }
+    }
+}
+
+impl<W: Write> Write for Hashing<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let len = self.output.write(bytes)?;
+        self.hasher.update(&bytes[..len]);
+        self.size += len as u64;
+        Ok(len)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.output.flush()
     }
 }
 

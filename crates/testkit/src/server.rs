@@ -9,6 +9,9 @@ use crate::require::{Requirement, program};
 use crate::run::{Background, Run, poll};
 use crate::sandbox::Sandbox;
 
+/// An htpasswd file: the user `me`, whose password is `secret`.
+pub const HTPASSWD: &str = "me:$2b$04$eX.mt2Fbb5yDa/JzegAX/.HM/6Cz00vpI/jEzXOV5a5WRwLFuoPdS\n";
+
 /// A registry that runs as long as this value lives.
 #[derive(Debug)]
 pub struct Registry {

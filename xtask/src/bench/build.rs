@@ -9,12 +9,11 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::Result;
-use conex_testkit::{Run, binaries, busybox, require};
+use conex_testkit::{Run, busybox, require};
 
 use super::Bench;
 use super::sample::Contestant;
 use super::table::compare;
-use crate::{dist, shell};
 
 /// Files of the many, and MiB of the large one.
 const FILES: usize = 20_000;
@@ -27,15 +26,7 @@ const WRITES: &str = "FROM busybox\nRUN dd if=/dev/zero of=/written bs=1M count=
 
 pub fn main(bench: &Bench) -> Result<()> {
     let rounds = bench.order.rounds.unwrap_or(5);
-    let programs = dist::build()?;
-    binaries::install(&bench.sandbox.programs_directory(), &programs.conex, &programs.runtime);
-    let memory = bench.sandbox.path("memory");
-    fs::create_dir(&memory)?;
-    shell::run(shell::program("mount").args(["-t", "tmpfs", "-o", "size=8g", "tmpfs"]).arg(&memory))?;
-    let race = Race { bench, memory };
-    let raced = race.all(rounds);
-    shell::run(shell::program("umount").arg("--lazy").arg(&race.memory))?;
-    raced
+    bench.in_memory("8g", |memory| Race { bench, memory }.all(rounds))
 }
 
 struct Race<'a> {

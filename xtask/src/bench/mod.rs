@@ -13,8 +13,11 @@ mod runtime;
 mod sample;
 mod table;
 
+use std::fs;
+use std::path::PathBuf;
+
 use anyhow::{Context, Result, bail};
-use conex_testkit::Sandbox;
+use conex_testkit::{Sandbox, binaries};
 
 use crate::{dist, host, shell};
 use sample::Bill;
@@ -26,6 +29,21 @@ struct Bench {
     hierarchy: String,
     bill: Bill,
     order: Order,
+}
+
+impl Bench {
+    /// Puts both programs, as they are shipped, into the sandbox, and lets `race` have a tmpfs of its own.
+    fn in_memory(&self, size: &str, race: impl FnOnce(PathBuf) -> Result<()>) -> Result<()> {
+        let programs = dist::build()?;
+        binaries::install(&self.sandbox.programs_directory(), &programs.conex, &programs.runtime);
+        let memory = self.sandbox.path("memory");
+        fs::create_dir(&memory)?;
+        let option = format!("size={size}");
+        shell::run(shell::program("mount").args(["-t", "tmpfs", "-o", &option, "tmpfs"]).arg(&memory))?;
+        let raced = race(memory.clone());
+        shell::run(shell::program("umount").arg("--lazy").arg(&memory))?;
+        raced
+    }
 }
 
 /// What was asked for.

@@ -10,26 +10,23 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 use conex_testkit::server::Registry;
-use conex_testkit::{Compression, Run, binaries, debian, require};
+use conex_testkit::{Compression, Run, debian, require};
 
 use super::Bench;
 use super::sample::Contestant;
 use super::table::compare;
-use crate::{dist, shell};
 
 pub fn main(bench: &Bench) -> Result<()> {
     let rounds = bench.order.rounds.unwrap_or(5);
-    let programs = dist::build()?;
-    binaries::install(&bench.sandbox.programs_directory(), &programs.conex, &programs.runtime);
-    let memory = bench.sandbox.path("memory");
-    fs::create_dir(&memory)?;
-    shell::run(shell::program("mount").args(["-t", "tmpfs", "-o", "size=6g", "tmpfs"]).arg(&memory))?;
+    bench.in_memory("6g", |memory| race(bench, memory, rounds))
+}
+
+fn race(bench: &Bench, memory: PathBuf, rounds: usize) -> Result<()> {
     let race = Race::prepare(bench, memory)?;
     let bytes = race.bytes;
     let title = format!("registry to unpacked: Debian, 3 layers, {:.1} MB gzip", bytes as f64 / 1e6);
     compare(&title, &bench.bill, rounds, &race.unpackers())?;
-    compare("registry to running: pull, unpack, run /bin/true", &bench.bill, rounds, &race.runners())?;
-    shell::run(shell::program("umount").arg(&race.memory))
+    compare("registry to running: pull, unpack, run /bin/true", &bench.bill, rounds, &race.runners())
 }
 
 struct Race<'a> {

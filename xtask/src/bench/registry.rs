@@ -7,11 +7,10 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use conex_testkit::Run;
 use conex_testkit::server::Registry;
-use conex_testkit::{Run, binaries};
 
 use super::Bench;
-use crate::{dist, shell};
 
 /// Blobs of an image, and their size.
 const BLOBS: usize = 5;
@@ -31,11 +30,10 @@ const HEAD: &str =
 
 pub fn main(bench: &Bench) -> Result<()> {
     let rounds = bench.order.rounds.unwrap_or(5);
-    let programs = dist::build()?;
-    binaries::install(&bench.sandbox.programs_directory(), &programs.conex, &programs.runtime);
-    let memory = bench.sandbox.path("memory");
-    fs::create_dir(&memory)?;
-    shell::run(shell::program("mount").args(["-t", "tmpfs", "-o", "size=4g", "tmpfs"]).arg(&memory))?;
+    bench.in_memory("4g", |memory| race(bench, &memory, rounds))
+}
+
+fn race(bench: &Bench, memory: &Path, rounds: usize) -> Result<()> {
     let blobs = memory.join("blobs");
     let make = "mkdir \"$B\" && cd \"$B\" && for n in $(seq $N); do head -c $S /dev/urandom > new; mv new $(sha256sum new | cut -d' ' -f1); done";
     let mut command = bench.sandbox.command("sh");
@@ -48,7 +46,7 @@ pub fn main(bench: &Bench) -> Result<()> {
         }
     }
     print(&samples);
-    shell::run(shell::program("umount").arg(&memory))
+    Ok(())
 }
 
 /// What a phase cost.

@@ -11,13 +11,14 @@ mod piece;
 mod take;
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{Cursor, Read, Seek, SeekFrom};
+use std::io::{Cursor, Read};
+use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use conex_spec::image::{Descriptor, Manifest, media_type};
 
+use crate::section::Section;
 use crate::transfer::{BlobReader, RawManifest, Source};
 use crate::verify::sha256;
 use crate::{Error, ErrorKind, Result};
@@ -25,15 +26,12 @@ use crate::{Error, ErrorKind, Result};
 pub use piece::{Content, Piece};
 pub use take::{Existing, Taken, take};
 
-/// The name of a layer's file.
-pub const TITLE: &str = "org.opencontainers.image.title";
 /// `true` on a layer that is a directory's archive (oras).
 pub const UNPACK: &str = "io.deis.oras.content.unpack";
 /// The digest of that archive, inflated (oras).
 pub const UNPACKED_DIGEST: &str = "io.deis.oras.content.digest";
 /// What an artifact is of whose type nobody has said anything.
 const UNKNOWN: &str = "application/vnd.unknown.artifact.v1";
-const EMPTY: &str = "application/vnd.oci.empty.v1+json";
 
 /// An artifact to be.
 #[derive(Debug, Default)]
@@ -76,7 +74,7 @@ impl Draft {
 
 /// The empty document, which carries itself along.
 fn empty() -> Piece {
-    let mut descriptor = Descriptor::new(EMPTY, sha256(b"{}"), 2);
+    let mut descriptor = Descriptor::new(media_type::OCI_EMPTY, sha256(b"{}"), 2);
     descriptor.data = Some(STANDARD.encode(b"{}"));
     Piece { descriptor, content: Content::Bytes(b"{}".to_vec()) }
 }
@@ -101,14 +99,15 @@ impl Source for Packed {
     fn open_blob(&self, descriptor: &Descriptor, offset: u64) -> Result<BlobReader> {
         let piece = self.pieces.iter().find(|piece| piece.descriptor.digest == descriptor.digest);
         let missing = || Error::new(ErrorKind::NotFound, format!("no blob {} here", descriptor.digest));
+        let section = |file| Box::new(Section::new(file, 0, descriptor.size).behind(offset));
         let reader: Box<dyn Read + Send> = match &piece.ok_or_else(missing)?.content {
             Content::Bytes(bytes) => {
                 let mut bytes = Cursor::new(bytes.clone());
                 bytes.set_position(offset);
                 Box::new(bytes)
             }
-            Content::Path(path) => Box::new(at(crate::host::open_file(path)?, offset)?),
-            Content::Archive(archive) => Box::new(piece::At { file: archive.try_clone()?, offset }),
+            Content::Path(path) => section(Arc::new(crate::host::open_file(path)?)),
+            Content::Archive(archive) => section(archive.clone()),
         };
         Ok(BlobReader { reader, offset })
     }
@@ -116,11 +115,6 @@ impl Source for Packed {
     fn describe(&self) -> String {
         "the files".to_owned()
     }
-}
-
-fn at(mut file: File, offset: u64) -> Result<File> {
-    file.seek(SeekFrom::Start(offset))?;
-    Ok(file)
 }
 
 #[cfg(test)]

@@ -2,20 +2,21 @@
 //! One file or directory of the host, as a layer of an artifact.
 
 use std::fs::File;
-use std::io::{self, Read};
-use std::os::unix::fs::FileExt;
+use std::io;
 use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
 
+use conex_spec::Algorithm;
 use conex_spec::image::Descriptor;
+use conex_spec::image::annotation::TITLE;
 use conex_spec::image::media_type::Compression;
-use conex_spec::{Algorithm, Digest};
 use conex_sys::path::{Dir, FileType};
 
-use super::{TITLE, UNPACK, UNPACKED_DIGEST};
+use super::{UNPACK, UNPACKED_DIGEST};
 use crate::layer::apply::Owner;
 use crate::layer::compress::Encoder;
 use crate::layer::pack::{Options, Packer, Times};
-use crate::verify::Hasher;
+use crate::verify::{Hasher, Hashing};
 use crate::{Error, ErrorKind, Result, Wrap, host};
 
 /// What a file is of whose type nobody has said anything, and a directory: oras' habit.
@@ -39,7 +40,7 @@ pub enum Content {
     /// In a file of the host.
     Path(PathBuf),
     /// In a file without a name.
-    Archive(File),
+    Archive(Arc<File>),
 }
 
 impl Piece {
@@ -58,8 +59,9 @@ impl Piece {
 
     /// A file without a name.
     pub fn of_file(path: &Path, media_type: &str) -> Result<Self> {
-        let (digest, size) = hash(&mut host::open_file(path)?).wrap(|| path.display().to_string())?;
-        let descriptor = Descriptor::new(media_type, digest, size);
+        let mut hasher = Hasher::new(Algorithm::Sha256);
+        let size = hasher.read(&mut host::open_file(path)?).wrap(|| path.display())?;
+        let descriptor = Descriptor::new(media_type, hasher.finish(), size);
         Ok(Self { descriptor, content: Content::Path(path.to_owned()) })
     }
 }
@@ -80,40 +82,24 @@ fn title(path: &Path) -> Result<String> {
     Ok(names.join("/"))
 }
 
-fn hash(input: &mut impl Read) -> io::Result<(Digest, u64)> {
-    let (mut hasher, mut size) = (Hasher::new(Algorithm::Sha256), 0);
-    let mut buffer = vec![0; 128 << 10];
-    loop {
-        match input.read(&mut buffer)? {
-            0 => return Ok((hasher.finish(), size)),
-            read => {
-                hasher.update(&buffer[..read]);
-                size += read as u64;
-            }
-        }
-    }
-}
-
 /// A directory's archive, with the directory as its only top: the same files give the same bytes, whoever owns them and
 /// whenever they were written.
 pub(super) fn directory(path: &Path, title: &str) -> Result<Piece> {
     let pack = || {
-        let encoder = Encoder::new(tempfile::tempfile()?, Compression::Gzip)?;
+        let encoder = Encoder::new(Hashing::new(tempfile::tempfile()?), Compression::Gzip)?;
         let options = Options { owner: Owner::Caller, times: Times::All(0) };
-        let mut packer =
-            Packer::new(Hashed { output: encoder, hasher: Hasher::new(Algorithm::Sha256) }, options);
+        let mut packer = Packer::new(Hashing::new(encoder), options);
         let dir = Dir::open_host(path)?;
         packer.add_dir(&dir, Path::new(title))?;
         add(&mut packer, &dir, Path::new(title))?;
-        let archive = packer.finish()?;
-        Ok::<_, Error>((archive.output.finish()?, archive.hasher.finish()))
+        let unpacked = packer.finish()?;
+        Ok::<_, Error>((unpacked.output.finish()?, unpacked.hasher.finish()))
     };
-    let (archive, unpacked) = pack().wrap(|| path.display().to_string())?;
-    let (digest, size) = hash(&mut At { file: archive.try_clone()?, offset: 0 })?;
-    let mut descriptor = Descriptor::new(DIRECTORY, digest, size);
+    let (archive, unpacked) = pack().wrap(|| path.display())?;
+    let mut descriptor = Descriptor::new(DIRECTORY, archive.hasher.finish(), archive.size);
     descriptor.annotations.insert(UNPACK.to_owned(), true.to_string());
     descriptor.annotations.insert(UNPACKED_DIGEST.to_owned(), unpacked.to_string());
-    Ok(Piece { descriptor, content: Content::Archive(archive) })
+    Ok(Piece { descriptor, content: Content::Archive(Arc::new(archive.output)) })
 }
 
 fn add<W: io::Write>(packer: &mut Packer<W>, dir: &Dir, path: &Path) -> Result<()> {
@@ -127,36 +113,4 @@ fn add<W: io::Write>(packer: &mut Packer<W>, dir: &Dir, path: &Path) -> Result<(
         }
     }
     Ok(())
-}
-
-/// Hashes what is written to it.
-struct Hashed<W> {
-    output: W,
-    hasher: Hasher,
-}
-
-impl<W: io::Write> io::Write for Hashed<W> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = self.output.write(bytes)?;
-        self.hasher.update(&bytes[..written]);
-        Ok(written)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.output.flush()
-    }
-}
-
-/// Reads a file that others read at the same time.
-pub(super) struct At {
-    pub(super) file: File,
-    pub(super) offset: u64,
-}
-
-impl Read for At {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = self.file.read_at(buffer, self.offset)?;
-        self.offset += read as u64;
-        Ok(read)
-    }
 }

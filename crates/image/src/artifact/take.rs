@@ -6,13 +6,15 @@ use std::collections::HashSet;
 use std::io;
 use std::path::{Component, Path, PathBuf};
 
+use conex_spec::image::annotation::TITLE;
 use conex_spec::image::{Descriptor, Manifest};
 use conex_sys::path::{Dir, Root};
 
-use super::{TITLE, UNPACK};
+use super::UNPACK;
 use crate::layer::apply::{Form, Limits, Options, Owner};
+use crate::layer::pass::stream;
 use crate::layout::files::temporary_name;
-use crate::transfer::Source;
+use crate::transfer::{Silent, Source};
 use crate::verify::VerifyingReader;
 use crate::worker::{Site, Unpacking};
 use crate::{Error, ErrorKind, Result, Wrap, host};
@@ -117,15 +119,6 @@ fn unpack(source: &dyn Source, layer: &Descriptor, dir: Dir) -> Result<()> {
         digests: false,
     };
     let mut unpacking = Unpacking::begin(&Site::alone(dir), options)?;
-    unpacking.layer(layer.size, |take| {
-        let mut bytes = VerifyingReader::new(source.open_blob(layer, 0)?.reader, layer);
-        let mut buffer = vec![0; 128 << 10];
-        loop {
-            match io::Read::read(&mut bytes, &mut buffer)? {
-                0 => return bytes.finish(),
-                read => take(&buffer[..read]),
-            }
-        }
-    })?;
+    unpacking.layer(layer.size, |take| stream(layer, source, &Silent, take))?;
     unpacking.finish(&mut io::sink())
 }

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use conex_spec::image::Manifest;
+use conex_spec::image::annotation::TITLE;
 
 use super::*;
 

@@ -2,7 +2,6 @@
 //! The single checks: blobs, what names lead to, unpacked layers, garbage.
 
 use std::ffi::OsStr;
-use std::io::Read;
 
 use conex_spec::image::{Descriptor, ImageConfig};
 use conex_spec::{Algorithm, Digest};
@@ -57,16 +56,8 @@ impl Fsck<'_> {
     fn hash(&self, digest: &Digest) -> Result<(Digest, u64)> {
         let mut file = self.store.blobs.open(digest)?;
         let mut hasher = Hasher::new(digest.algorithm());
-        let mut buffer = vec![0; 128 << 10];
-        let mut bytes = 0;
-        loop {
-            let len = file.read(&mut buffer)?;
-            if len == 0 {
-                return Ok((hasher.finish(), bytes));
-            }
-            hasher.update(&buffer[..len]);
-            bytes += len as u64;
-        }
+        let bytes = hasher.read(&mut file)?;
+        Ok((hasher.finish(), bytes))
     }
 
     /// Every layer that was made here still gives the blob that it stands for.

@@ -94,16 +94,7 @@ fn fresh_id() -> Result<String> {
 /// Hashes a file from its beginning; says its length and leaves the position at the end.
 fn rehash(file: &mut File, hasher: &mut Hasher) -> Result<u64> {
     file.seek(SeekFrom::Start(0))?;
-    let mut buffer = vec![0; 128 << 10];
-    let mut len = 0;
-    loop {
-        let read = file.read(&mut buffer)?;
-        if read == 0 {
-            return Ok(len);
-        }
-        hasher.update(&buffer[..read]);
-        len += read as u64;
-    }
+    Ok(hasher.read(file)?)
 }
 
 impl Upload {

@@ -13,9 +13,9 @@ use std::fs::File;
 use std::io::{BufReader, BufWriter, Read, Write};
 use std::sync::Arc;
 
+use conex_spec::Digest;
 use conex_spec::image::media_type::{self, Compression};
 use conex_spec::image::{Descriptor, ImageConfig, Manifest};
-use conex_spec::{Algorithm, Digest};
 
 use super::form::{Form, Format};
 use super::{BlobReader, RawManifest, Source};
@@ -23,7 +23,7 @@ use crate::image::MAX_DEPTH;
 use crate::layer::compress::{Encoder, decoder};
 use crate::manifest::{self, Document};
 use crate::section::Section;
-use crate::verify::{self, Hasher, VerifyingReader};
+use crate::verify::{self, Hasher, Hashing, VerifyingReader};
 use crate::{Error, Result, Wrap};
 
 /// What became of the image below `inner`.
@@ -151,8 +151,7 @@ impl<'a> Converted<'a> {
     ) -> Result<(File, Digest, u64)> {
         let file = tempfile::tempfile().wrap(|| "a file for the converted layer")?;
         let mut stored = VerifyingReader::new(self.inner.open_blob(layer, 0)?.reader, layer);
-        let hashed =
-            Hashing { output: BufWriter::new(file), hasher: Hasher::new(Algorithm::Sha256), size: 0 };
+        let hashed = Hashing::new(BufWriter::new(file));
         let mut encoder = Encoder::new(hashed, compression)?;
         let mut tar = Hasher::new(diff_id.algorithm());
         let mut buffer = vec![0; 128 << 10];
@@ -174,26 +173,6 @@ impl<'a> Converted<'a> {
         let Hashing { output, hasher, size } = encoder.finish()?;
         let file = output.into_inner().map_err(|error| Error::from(error.into_error()))?;
         Ok((file, hasher.finish(), size))
-    }
-}
-
-/// Hashes and counts what is written.
-struct Hashing<W> {
-    output: W,
-    hasher: Hasher,
-    size: u64,
-}
-
-impl<W: Write> Write for Hashing<W> {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        let len = self.output.write(bytes)?;
-        self.hasher.update(&bytes[..len]);
-        self.size += len as u64;
-        Ok(len)
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        self.output.flush()
     }
 }
 

@@ -123,17 +123,7 @@ impl Walk<'_> {
         let check = || {
             let mut blob = self.source.open_blob(descriptor, 0)?.reader;
             let mut hasher = Hasher::new(descriptor.digest.algorithm());
-            let mut buffer = vec![0; 128 << 10];
-            let mut seen = 0;
-            loop {
-                match blob.read(&mut buffer)? {
-                    0 => break,
-                    len => {
-                        hasher.update(&buffer[..len]);
-                        seen += len as u64;
-                    }
-                }
-            }
+            let seen = hasher.read(&mut blob)?;
             verify::check(&descriptor.digest, descriptor.size, &hasher.finish(), seen)
         };
         let outcome = check();

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use conex_image::manifest::MAX_MANIFEST;
+use conex_spec::image::annotation::TITLE;
 use conex_spec::image::media_type::{Kind, kind};
 use conex_spec::image::{Descriptor, History, ImageConfig, Index, Manifest, Platform};
 use serde::de::DeserializeOwned;
@@ -85,7 +86,7 @@ fn image(storage: &Storage, manifest: &Manifest) -> Html {
     page = page.raw("<h2>Layers</h2>").table(
         &["digest", "size", "media type"],
         manifest.layers.iter().map(|layer| {
-            let title = layer.annotations.get("org.opencontainers.image.title");
+            let title = layer.annotations.get(TITLE);
             let digest = Html::default().code(&short(layer)).text(" ").text(title.map_or("", String::as_str));
             vec![digest, Html::from(size(layer.size)), Html::from(&*layer.media_type)]
         }),

@@ -97,8 +97,8 @@ impl Storage {
     /// Lets repository `name` see a blob, and notes that somebody reckons with it.
     pub(crate) fn link_blob(&self, name: &str, digest: &Digest) -> Result<()> {
         let path = self.link_path(name, digest);
-        if let Ok(link) = File::options().write(true).open(&path) {
-            return link.set_modified(SystemTime::now()).wrap(|| path.display());
+        if renew(&path)? {
+            return Ok(());
         }
         let directory = path.parent().expect("a link lies in a directory");
         let link = || {
@@ -112,10 +112,7 @@ impl Storage {
     /// Notes that somebody reckons with a blob that repository `name` sees, if it has a link.
     pub(crate) fn reckon_with(&self, name: &str, digest: &Digest) -> Result<()> {
         let _no_gc = self.changing();
-        match File::options().write(true).open(self.link_path(name, digest)) {
-            Ok(link) => Ok(link.set_modified(SystemTime::now())?),
-            Err(_) => Ok(()),
-        }
+        renew(&self.link_path(name, digest)).map(drop)
     }
 
     /// Hides a blob from repository `name`. False where it did not see it. The bytes stay until `gc`.
@@ -255,6 +252,14 @@ impl Storage {
     /// What a stored manifest says. Its bytes never change, so it is read once.
     fn facts(&self, manifest: &Descriptor) -> Result<Arc<Facts>> {
         self.facts.get(&manifest.digest, || self.store.read_blob(manifest))
+    }
+}
+
+/// Makes a link as young as a new one. False where there is none.
+fn renew(link: &Path) -> Result<bool> {
+    match File::options().write(true).open(link) {
+        Ok(file) => file.set_modified(SystemTime::now()).wrap(|| link.display()).map(|()| true),
+        Err(_) => Ok(false),
     }
 }
 

@@ -9,25 +9,22 @@ mod images;
 mod places;
 mod races;
 
-use std::fs;
+use std::path::PathBuf;
 
 use anyhow::Result;
-use conex_testkit::binaries;
 
 use super::Bench;
 use super::table::compare;
-use crate::{dist, shell};
 use images::Images;
 use places::Places;
 
 pub fn main(bench: &Bench) -> Result<()> {
     let rounds = bench.order.rounds.unwrap_or(3);
-    let programs = dist::build()?;
-    binaries::install(&bench.sandbox.programs_directory(), &programs.conex, &programs.runtime);
+    bench.in_memory("8g", |memory| race(bench, memory, rounds))
+}
+
+fn race(bench: &Bench, memory: PathBuf, rounds: usize) -> Result<()> {
     let images = Images::make()?;
-    let memory = bench.sandbox.path("memory");
-    fs::create_dir(&memory)?;
-    shell::run(shell::program("mount").args(["-t", "tmpfs", "-o", "size=8g", "tmpfs"]).arg(&memory))?;
     let places = Places::new(bench, memory);
     for (name, layout) in [
         ("toolchain, gzip", &images.toolchain),
@@ -71,6 +68,5 @@ pub fn main(bench: &Bench) -> Result<()> {
     let different = places.memory.join("different");
     images::many_images(&different, 10_000)?;
     compare("images, 10,000 different ones", &bench.bill, rounds * 3, &races::list(&places, &different))?;
-    races::requests(&places, &images.toolchain)?;
-    shell::run(shell::program("umount").arg("--lazy").arg(&places.memory))
+    races::requests(&places, &images.toolchain)
 }

@@ -10,13 +10,13 @@ mod pull;
 mod push;
 
 use clap::Subcommand;
-use conex_engine::images::artifact::TITLE;
 use conex_engine::images::manifest::Document;
 use conex_engine::images::transfer::{RawManifest, Source};
 use conex_engine::registry::{Client, Remote};
 use conex_engine::transport::Location;
 use conex_spec::Digest;
 use conex_spec::distribution::{Reference, ReferenceError};
+use conex_spec::image::annotation::TITLE;
 use conex_spec::image::{Descriptor, Manifest};
 
 use crate::error::{CommandError, CommandResult, Context as _};

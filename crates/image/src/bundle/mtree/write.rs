@@ -147,13 +147,8 @@ pub(in crate::bundle) fn type_word(stat: &Stat) -> &'static str {
 /// The digest of a file's content.
 pub(in crate::bundle) fn hash(mut file: &std::fs::File) -> Result<Digest> {
     let mut hasher = Hasher::new(Algorithm::Sha256);
-    let mut buffer = vec![0; 128 << 10];
-    loop {
-        match std::io::Read::read(&mut file, &mut buffer)? {
-            0 => return Ok(hasher.finish()),
-            len => hasher.update(&buffer[..len]),
-        }
-    }
+    hasher.read(&mut file)?;
+    Ok(hasher.finish())
 }
 
 /// `xattr.<name>=<base64 of the value>`
